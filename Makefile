@@ -1,0 +1,116 @@
+# GTM Clarity. Wants Python 3.11 or later, make and git; everything else comes into .venv. `make help` says what there is.
+
+PYTHON ?= python3
+CHAOS_KILLS ?= 50
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Nothing phones home.
+export DO_NOT_TRACK := 1
+export DBT_SEND_ANONYMOUS_USAGE_STATS := False
+export GX_ANALYTICS_ENABLED := False
+export AIRFLOW__COSMOS__ENABLE_TELEMETRY := False
+
+# Every process of Airflow and dbt would compile its imports again: 3.5 s to start instead of 2.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_COMPILE_BYTECODE := 1
+
+# uv would trust nobody but its own list of authorities, pip trusts the machine's: a company's proxy is in that one.
+export UV_SYSTEM_CERTS := 1
+
+export CHAOS_KILLS
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo up down status test lint chaos screenshot lock clean
+
+help: ## list what make can do
+	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
+	    printf '  make %-11s %s\n' "$${line%%:*}" "$${line##*' ## '}";; esac; done < Makefile
+
+setup: $(VENV)/runtime ## make .venv with all that the platform runs on
+	@echo 'setup: $(VENV) is ready'
+
+demo: $(VENV)/runtime ## three tenants from their files to their scores, in real Airflow
+	@$(BIN)/clarity demo
+
+up: $(VENV)/runtime ## start PostgreSQL and Airflow, say where they are
+	@$(BIN)/clarity up
+
+down: $(VENV)/runtime ## stop both cleanly
+	@$(BIN)/clarity down
+
+status: $(VENV)/runtime ## what runs, what does not, and what to do about it
+	@$(BIN)/clarity status
+
+test: lint ## all that CI runs: lint, then every test
+	@$(BIN)/pytest
+
+lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the rooms
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint dbt
+	@$(BIN)/python tests/borders.py
+
+chaos: $(VENV)/development ## kill the platform in the middle of runs, 50 times or CHAOS_KILLS=n, and print the seed
+	@$(BIN)/pytest tests/chaos --capture=no
+
+screenshot: $(VENV)/development ## take the pictures in the README
+	@$(BIN)/python docs/take_screenshots.py
+
+lock: $(VENV)/development ## compile requirements.txt and requirements-dev.txt anew from their .in files
+	@$(call compile,requirements)
+	@$(call compile,requirements-dev) --constraint requirements.txt
+	@! grep -n '://' requirements.txt requirements-dev.txt || { echo 'The lock names an address; it must not.' >&2; exit 1; }
+
+clean: ## remove .venv and all caches; the data in .clarity stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt/target dbt/logs
+
+compile = $(BIN)/uv pip compile $(1).in --output-file $(1).txt --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+# Two stamps say what .venv holds. The development set includes the runtime set, so it leaves both.
+$(VENV)/runtime: requirements.txt pyproject.toml
+	$(call install,$<)
+	@touch $(VENV)/runtime
+
+$(VENV)/development: requirements-dev.txt pyproject.toml
+	$(call install,$<)
+	@touch $(VENV)/runtime $(VENV)/development
+
+# A package that was being installed when someone pulled the plug looks whole to uv and pip ever after:
+# where an installation left its mark `unfinished`, .venv is made anew.
+define install
+@if [ -e $(VENV)/unfinished ] || ! $(BIN)/python -c '' 2>/dev/null; then $(python-will-do) && $(make-venv); fi
+@touch $(VENV)/unfinished
+@{ { $(uv-is-here) || $(fetch-uv); } && $(with-uv); } || $(with-pip)
+@echo 'setup: installing the project itself, in place'
+@$(pip) install --quiet --no-deps --no-build-isolation --editable .
+@rm $(VENV)/unfinished
+endef
+
+python-will-do = $(call or-refuse,command -v $(PYTHON) >/dev/null,$(NO_PYTHON)) && \
+    $(call or-refuse,$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3$(,) 11))',$(OLD_PYTHON)) && \
+    $(call or-refuse,$(PYTHON) -c 'import ensurepip' 2>/dev/null,$(NO_ENSUREPIP))
+NO_PYTHON = GTM Clarity needs Python 3.11 or later: install it, or say where it is: make setup PYTHON=/path/to/python3
+OLD_PYTHON = GTM Clarity needs Python 3.11 or later and found $$($(PYTHON) --version): say where a later one is: make setup PYTHON=/path/to/python3
+NO_ENSUREPIP = $(PYTHON) cannot make a virtual environment, its ensurepip is missing: on Debian and Ubuntu, apt install python3-venv
+or-refuse = { $(1) || { echo "$(2)" >&2; exit 1; }; }
+, := ,
+
+make-venv = echo "setup: making $(VENV) with $$($(PYTHON) --version)" && \
+    rm -rf $(VENV) && mkdir $(VENV) && touch $(VENV)/unfinished && $(PYTHON) -m venv $(VENV)
+
+uv = $$(command -v uv || echo $(BIN)/uv)
+uv-is-here = $(uv) --version >/dev/null 2>&1
+fetch-uv = { echo 'setup: fetching uv, which is quicker than pip' && \
+    $(BIN)/python -c 'import re; print(re.search(r"(?ms)^uv==.*?[^\\]$$", open("requirements.txt").read())[0])' >$(VENV)/uv.txt && \
+    $(pip) install $(locked) --requirement $(VENV)/uv.txt; }
+with-uv = { echo 'setup: installing $(1) with uv; the first time it takes a minute or so' && \
+    $(uv) pip install --python $(BIN)/python $(locked) --requirement $(1); }
+with-pip = { echo 'setup: installing $(1) with pip; it takes some minutes' && \
+    $(pip) install --compile $(locked) --requirement $(1); }
+pip = $(BIN)/python -m pip
+# The lock is complete. Where pip looks for dependencies all the same, an older one trips over their extras.
+locked = --quiet --require-hashes --no-deps
