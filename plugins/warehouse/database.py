@@ -1,0 +1,168 @@
+"""Where the platform's PostgreSQL is, and how each part of the platform logs in to it.
+
+Nobody shares a login. The administrator makes roles and databases, the owner migrates, the registry lists tenants,
+the registrar makes them; runs, the control plane and BI tools use logins that belong to one tenant each, so that no
+setting and no SQL that a login can say changes whose rows it sees.
+
+Passwords of the platform's own logins are derived from the platform's key: none is stored.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from warehouse import keys, server
+from warehouse.errors import ClarityError, MisuseError
+from warehouse.home import secret
+
+URL_VARIABLE = "CLARITY_DATABASE_URL"
+CONNECT_TIMEOUT = 10
+
+OWNER = "clarity_owner"
+REGISTRY = "clarity_registry"
+REGISTRAR = "clarity_registrar"
+AIRFLOW = "clarity_airflow"
+
+
+@dataclass(frozen=True)
+class Login:
+    name: str
+    password: str = field(repr=False)
+
+
+def is_embedded() -> bool:
+    return not os.environ.get(URL_VARIABLE)
+
+
+def ensure_up() -> None:
+    """Start the embedded server if it is the one in use; an external server is its operator's."""
+    if is_embedded():
+        server.start()
+
+
+def _admin_parameters() -> dict[str, Any]:
+    if is_embedded():
+        address = server.start()
+        return {
+            "host": address.host,
+            "port": address.port,
+            "user": "clarity_admin",
+            "password": secret("postgres_password"),
+            "dbname": "clarity",
+        }
+    try:
+        parameters = conninfo_to_dict(os.environ[URL_VARIABLE])
+    except psycopg.ProgrammingError:
+        # the driver's message would repeat the URL, password included
+        raise MisuseError(
+            f"{URL_VARIABLE} is not a PostgreSQL URL; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
+    return {"dbname": "clarity", **parameters}
+
+
+def database_name() -> str:
+    return str(_admin_parameters()["dbname"])
+
+
+def airflow_database_name() -> str:
+    """Airflow's metadata lives beside our tables, in a database that none of our tenants' logins may open."""
+    return f"{database_name()}_airflow"
+
+
+def conninfo(login: Login, dbname: str | None = None) -> str:
+    parameters = {**_admin_parameters(), "user": login.name, "password": login.password}
+    return make_conninfo(**{**parameters, **({"dbname": dbname} if dbname else {}), "connect_timeout": CONNECT_TIMEOUT})
+
+
+def admin_conninfo(dbname: str | None = None) -> str:
+    parameters = _admin_parameters()
+    return make_conninfo(**{**parameters, **({"dbname": dbname} if dbname else {}), "connect_timeout": CONNECT_TIMEOUT})
+
+
+def platform_login(name: str) -> Login:
+    return Login(name, keys.derive(f"login:{name}"))
+
+
+def owner_conninfo() -> str:
+    return conninfo(platform_login(OWNER))
+
+
+def registry_conninfo() -> str:
+    return conninfo(platform_login(REGISTRY))
+
+
+def registrar_conninfo() -> str:
+    return conninfo(platform_login(REGISTRAR))
+
+
+def run_login(tenant_id: str) -> Login:
+    """The login of a tenant's runs. Any login can read the names of all others, so names tell nothing."""
+    return platform_login("r_" + hashlib.sha256(f"run:{tenant_id}".encode()).hexdigest()[:20])
+
+
+def control_login(tenant_id: str) -> Login:
+    """The login with which the control plane changes this tenant's things, and no other's."""
+    return platform_login("c_" + hashlib.sha256(f"control:{tenant_id}".encode()).hexdigest()[:20])
+
+
+def url(conninfo_string: str, driver: str = "postgresql") -> str:
+    """The same address as a URL, for tools that want one."""
+    parameters = {name: str(value) for name, value in conninfo_to_dict(conninfo_string).items() if value is not None}
+    user, password = (quote(parameters.pop(part, ""), safe="") for part in ("user", "password"))
+    host, port, dbname = parameters.pop("host", "localhost"), parameters.pop("port", "5432"), parameters.pop("dbname")
+    parameters.pop("connect_timeout", None)
+    query = f"?{urlencode(parameters)}" if parameters else ""
+    return f"{driver}://{user}:{password}@{host}:{port}/{quote(dbname, safe='')}{query}"
+
+
+def airflow_url(driver: str = "postgresql+psycopg2") -> str:
+    return url(conninfo(platform_login(AIRFLOW), airflow_database_name()), driver)
+
+
+def connect(conninfo_string: str, *, autocommit: bool = False, application: str = "clarity") -> psycopg.Connection:
+    """A connection, or one sentence about why not and what to do."""
+    try:
+        return psycopg.connect(conninfo_string, autocommit=autocommit, application_name=application)
+    except psycopg.OperationalError as error:
+        raise ClarityError(_explain(error, conninfo_string)) from None
+
+
+@contextmanager
+def run_session(tenant_id: str, *, autocommit: bool = False, application: str = "run") -> Iterator[psycopg.Connection]:
+    """The database as this tenant's runs see it."""
+    with connect(conninfo(run_login(tenant_id)), autocommit=autocommit, application=application) as connection:
+        yield connection
+
+
+@contextmanager
+def control_session(tenant_id: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+    """The database as the control plane sees it on behalf of one tenant."""
+    with connect(conninfo(control_login(tenant_id)), autocommit=autocommit, application="control") as connection:
+        yield connection
+
+
+@contextmanager
+def registrar_session() -> Iterator[psycopg.Connection]:
+    """The one door through which tenants come and go."""
+    with connect(registrar_conninfo(), application="registrar") as connection:
+        yield connection
+
+
+def _explain(error: psycopg.OperationalError, conninfo_string: str) -> str:
+    parameters = conninfo_to_dict(conninfo_string)
+    where = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
+    reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else "no answer"
+    if "password authentication failed" in reason or "does not exist" in reason:
+        return (
+            f"PostgreSQL at {where} does not know the login {parameters.get('user')} as this platform does: "
+            f"run `clarity migrate` ({reason})"
+        )
+    remedy = "run `clarity up`" if is_embedded() else f"check {URL_VARIABLE} and that the server is running"
+    return f"PostgreSQL at {where} can't be reached: {remedy} ({reason})"
