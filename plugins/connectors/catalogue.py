@@ -1,0 +1,38 @@
+"""Which connectors there are: every folder beside this file that declares streams. A new vendor is a new folder.
+
+Declarations are cheap to read; the client, and whatever vendor library it needs, is imported only when it is asked for.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from connectors.contract import Connector, Fatal, Stream
+
+
+@cache
+def names() -> tuple[str, ...]:
+    return tuple(sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/streams.py")))
+
+
+@cache
+def streams(name: str) -> tuple[Stream, ...]:
+    declared: tuple[Stream, ...] = import_module(f"connectors.{_known(name)}.streams").STREAMS
+    return declared
+
+
+def all_streams() -> Iterator[tuple[str, Stream]]:
+    """Every stream of every connector: what raw needs a table for."""
+    return ((name, stream) for name in names() for stream in streams(name))
+
+
+def connect(name: str, config: Mapping[str, Any]) -> Connector:
+    return cast(Connector, import_module(f"connectors.{_known(name)}.client").Client(config))
+
+
+def _known(name: str) -> str:
+    if name not in names():
+        raise Fatal(f"There is no connector {name!r}. There are: {', '.join(names())}.")
+    return name

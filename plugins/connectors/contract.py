@@ -1,0 +1,143 @@
+"""What a connector is, and what passes between it and the platform.
+
+A connector is a folder named after the product, with `streams.py` (STREAMS: what can be read) and `client.py`
+(Client: how). It knows no database: it yields pages, someone else lands them. State is opaque to everyone but the
+connector that made it.
+
+Errors are classes by what to do next:
+
+    ConnectorError
+    ├── Retry            the same call again, soon
+    ├── WaitUntil        the same call again, at a time that the vendor names
+    ├── Reauthorise      a person has to log in again or to grant a permission
+    ├── ResetState       the vendor no longer knows our state: read the stream again from the start
+    ├── RecordRejected   one record is refused, the others go on
+    └── Fatal            nothing helps but changing the configuration or the source
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from re import fullmatch
+from typing import Any, Literal, Protocol
+
+State = Mapping[str, Any]
+
+Deletes = Literal[
+    "flag",  # a deleted record is delivered once more, marked as deleted
+    "absent",  # a record that a full read no longer holds is deleted
+    "never",  # the source does not tell
+]
+
+
+class ConnectorError(Exception):
+    """One sentence for the person who has to act: what is wrong and what to do."""
+
+
+class Retry(ConnectorError):
+    pass
+
+
+class WaitUntil(ConnectorError):
+    def __init__(self, message: str, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
+
+
+class Reauthorise(ConnectorError):
+    pass
+
+
+class ResetState(ConnectorError):
+    pass
+
+
+class RecordRejected(ConnectorError):
+    pass
+
+
+class Fatal(ConnectorError):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The declaration of one kind of record. One that would lose data raises, so it cannot even be imported.
+
+    `overlap` is how far behind the saved cursor the next read starts: vendors deliver late, and stamps do not come in
+    the order of commits.
+    """
+
+    name: str
+    primary_key: str
+    cursor: str | None = None
+    overlap: timedelta | None = None
+    deletes: Deletes = "never"
+
+    def __post_init__(self) -> None:
+        def refuse(reason: str) -> None:
+            raise ValueError(f"stream {self.name!r} {reason}")
+
+        if not fullmatch(r"[a-z][a-z0-9_]{0,30}", self.name):
+            refuse("needs a name of lower case letters, digits and underscores, 31 at most: it names a table")
+        if not self.primary_key:
+            refuse("has no primary key: versions of a record could not be told apart and would overwrite each other")
+        if self.cursor and not self.overlap:
+            refuse("has a cursor without an overlap: records that the vendor stamps late would be skipped")
+        if self.overlap is not None and (self.cursor is None or self.overlap <= timedelta(0)):
+            refuse("has an overlap that overlaps nothing: it needs a cursor and a positive duration")
+        if self.cursor and self.deletes == "absent":
+            refuse("takes absence for deletion but reads only what changed: everything else would be deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One version of one thing, as the source tells it."""
+
+    id: str
+    payload: Mapping[str, Any]
+    source_updated_at: datetime | None = None
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """What could not be read as a record: where it stood, why it was refused, and all that is known of it."""
+
+    position: str
+    reason: str
+    raw: Any
+    record_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records, and the state to go on from once they are committed. `notes` are for whoever reads the sync log."""
+
+    records: Sequence[Record]
+    state: State | None
+    rejected: Sequence[Rejected] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a sync can work, and if not, what is wrong and what to do."""
+
+    ok: bool
+    message: str
+
+
+class Connector(Protocol):
+    """Made of its configuration alone: `Client(config)` calls nobody; it raises Fatal if the configuration is wrong."""
+
+    @property
+    def streams(self) -> Sequence[Stream]: ...
+
+    async def check(self) -> Health:
+        """Cheap: one call at most."""
+        ...
+
+    def pages(self, stream: Stream, state: State | None) -> AsyncIterator[Page]:
+        """What changed since `state`, everything without one. Reads at least once: landing drops what is known."""
+        ...
