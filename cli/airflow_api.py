@@ -1,0 +1,73 @@
+"""Airflow's public API, as much of it as starting a run and watching it takes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from cli import airflow_env
+from warehouse.errors import ClarityError
+
+TIMEOUT_SECONDS = 20.0
+SETTLED = ("success", "failed")
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    state: str | None
+
+
+class Airflow:
+    """A session with the platform's own Airflow, logged in as its administrator."""
+
+    def __init__(self) -> None:
+        # trust_env off: a proxy must not stand between us and our own loopback
+        self._client = httpx.Client(base_url=airflow_env.web_address(), timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._log_in()
+
+    def has_dag(self, dag_id: str) -> bool:
+        return self._request("GET", f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Start a run. Returns its id."""
+        answer = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        if answer.status_code != httpx.codes.OK:
+            raise ClarityError(f"Airflow did not start {dag_id}: {answer.text[:300]}")
+        return str(answer.json()["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return [Task(task["task_id"], task["state"]) for task in found]
+
+    def _get(self, path: str) -> Any:
+        answer = self._request("GET", path)
+        if answer.status_code != httpx.codes.OK:
+            raise ClarityError(f"Airflow answered {answer.status_code} to {path}: {answer.text[:300]}")
+        return answer.json()
+
+    def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            answer = self._client.request(method, path, **content)
+            if answer.status_code == httpx.codes.UNAUTHORIZED:
+                self._log_in()
+                answer = self._client.request(method, path, **content)
+        except httpx.TransportError as error:
+            raise ClarityError(f"Airflow does not answer ({error}): `clarity status` tells more") from None
+        return answer
+
+    def _log_in(self) -> None:
+        try:
+            answer = self._client.post(
+                "/auth/token", json={"username": airflow_env.ADMIN, "password": airflow_env.admin_password()}
+            )
+        except httpx.TransportError as error:
+            raise ClarityError(f"Airflow does not answer ({error}): `clarity up` starts it") from None
+        if not answer.is_success:
+            raise ClarityError(
+                f"Airflow refused our login with {answer.status_code}: run `clarity down`, then `clarity up`"
+            )
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

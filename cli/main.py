@@ -1,0 +1,57 @@
+"""The `clarity` command: a thin door. Each command asks its room, says what it says, and knows no SQL."""
+
+import sys
+from typing import Annotated
+
+import psycopg
+import typer
+
+from cli import platform, tenants, work
+from cli.context import Context
+from cli.demo import app as demo_app
+from warehouse.errors import ClarityError
+
+app = typer.Typer(
+    name="clarity",
+    help="GTM Clarity: multi-tenant B2B scoring on Airflow, dbt and PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")] = False,
+    actor: Annotated[
+        str | None, typer.Option(help="Who acts, for the audit trail. Default: system:<your login>.")
+    ] = None,
+) -> None:
+    context.obj = Context.of(as_json=as_json, actor=actor)
+
+
+platform.register(app)
+work.register(app)
+app.add_typer(tenants.tenant_app, name="tenant")
+app.add_typer(tenants.connector_app, name="connector")
+app.add_typer(tenants.config_app, name="config")
+app.add_typer(tenants.bi_app, name="bi-user")
+app.add_typer(demo_app, name="demo")
+
+
+def main() -> None:
+    """Run the command; whatever goes wrong in a known way is one line on stderr and an exit code."""
+    try:
+        app()
+    except ClarityError as error:
+        print(f"clarity: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except psycopg.Error as error:
+        line = " ".join(str(error).split())
+        print(f"clarity: PostgreSQL refused or went away: {line}. `clarity status` tells more", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

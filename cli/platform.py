@@ -1,0 +1,129 @@
+"""Commands about the platform itself: its database and its processes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from cli.context import Context, console
+from warehouse import database, server
+from warehouse.errors import MisuseError
+from warehouse.home import home
+
+db_app = typer.Typer(help="The database.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(migrate)
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.add_typer(db_app, name="db")
+
+
+def migrate(context: typer.Context) -> None:
+    """Bring the database to where this code expects it: roles, schema, landing tables, dbt's relations."""
+    from steps import deploy
+
+    here = Context.current(context)
+    deploy.run(here.report)
+    here.say("The database is up to date.", migrated=True)
+
+
+def up(context: typer.Context) -> None:
+    """Start the platform: PostgreSQL, migrations, Airflow. Returns when all of it is healthy."""
+    from cli import airflow_env
+
+    here = Context.current(context)
+    with progress(here) as report:
+        address = start(report)
+    here.say(
+        f"Airflow: {address}   login: admin   password: {airflow_env.admin_password()}",
+        airflow=address,
+        login="admin",
+        password_file=str(home() / "secrets.json"),
+    )
+
+
+def start(report: Callable[[str], None]) -> str:
+    """Everything that `clarity up` starts. Returns Airflow's address."""
+    from cli import airflow_env, supervisor
+    from steps import deploy
+
+    report("starting PostgreSQL")
+    database.ensure_up()
+    deploy.ensure(report)
+    report("starting Airflow")
+    supervisor.up(report)
+    return airflow_env.web_address()
+
+
+def down(context: typer.Context) -> None:
+    """Stop Airflow, then the embedded PostgreSQL. Nothing is lost."""
+    from cli import supervisor
+
+    here = Context.current(context)
+    with progress(here) as report:
+        supervisor.down(report)
+        if database.is_embedded():
+            report("stopping PostgreSQL")
+            server.stop()
+    here.say("The platform is stopped.", stopped=True)
+
+
+def status(context: typer.Context) -> None:
+    """What runs and what does not. Exit code 1 unless all of it does."""
+    from cli import supervisor
+
+    here = Context.current(context)
+    states = supervisor.status()
+    here.table(
+        ("component", "state", "pid", "detail"),
+        [(state.name, state.state, state.pid, state.detail) for state in states],
+        empty="nothing is known",
+    )
+    if any(state.state != "running" for state in states):
+        raise typer.Exit(1)
+
+
+@db_app.command("url")
+def db_url(
+    context: typer.Context,
+    role: Annotated[str | None, typer.Option(help="owner, registry or admin.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="A tenant's run login.")] = None,
+) -> None:
+    """Print the address to log in with, password included: for psql and dbt, not for logs."""
+    here = Context.current(context)
+    if (role is None) == (tenant is None):
+        raise MisuseError("say either --role owner (or registry, admin) or --tenant SLUG")
+    if tenant is not None:
+        from control import registry
+
+        conninfo = database.conninfo(database.run_login(registry.tenant(tenant).id))
+    else:
+        known = {
+            "owner": database.owner_conninfo,
+            "registry": database.registry_conninfo,
+            "admin": database.admin_conninfo,
+        }
+        if role not in known:
+            raise MisuseError(f"there is no role {role!r}; there are {', '.join(known)}")
+        conninfo = known[role]()
+    address = database.url(conninfo)
+    here.say(address, url=address)
+
+
+@contextmanager
+def progress(here: Context) -> Iterator[Callable[[str], None]]:
+    """A line that says what is going on now, above it what has been done."""
+    if here.as_json or not console.is_terminal:
+        yield here.report
+        return
+    with console.status("starting") as line:
+
+        def report(text: str) -> None:
+            here.report(text)
+            line.update(text)
+
+        yield report

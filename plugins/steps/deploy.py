@@ -1,0 +1,63 @@
+"""What `clarity migrate` does: the database's schema, a landing table per declared stream, dbt's empty relations."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from connectors import catalogue
+from steps import transform
+from warehouse import database, migrate
+from warehouse.errors import ClarityError
+from warehouse.home import project_root
+
+Report = Callable[[str], None]
+
+
+def run(report: Report) -> None:
+    """Bring the database to where this code expects it."""
+    raw_tables = [f"{connector}__{stream.name}" for connector, stream in catalogue.all_streams()]
+    migrate.migrate(report, raw_tables, deploy=transform.deploy)
+    with database.connect(database.owner_conninfo(), autocommit=True) as owner:
+        # a comment goes with the database through dump and restore, unlike a file of ours
+        owner.execute(f"comment on schema control is 'deployed {fingerprint()}'".encode())
+
+
+def ensure(report: Report) -> None:
+    """The same, unless it was done already for exactly this code and this machine has its manifest."""
+    if _deployed() == fingerprint() and transform.is_prepared():
+        report("the database is up to date")
+    else:
+        run(report)
+
+
+def fingerprint() -> str:
+    """What was deployed, as one word: it changes with the migrations, the dbt project and the declared streams."""
+    digest = hashlib.sha256()
+    for file in _sources():
+        digest.update(str(file.relative_to(project_root())).encode())
+        digest.update(file.read_bytes())
+    for connector, stream in catalogue.all_streams():
+        digest.update(f"{connector}__{stream.name}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _sources() -> Iterator[Path]:
+    root = project_root()
+    yield from sorted((root / "plugins" / "warehouse" / "migrations").rglob("*.sql"))
+    yield from sorted(
+        file
+        for pattern in ("*.sql", "*.yml", "*.csv")
+        for file in (root / "dbt").rglob(pattern)
+        if not {"target", "logs"} & set(file.relative_to(root).parts)
+    )
+
+
+def _deployed() -> str | None:
+    try:
+        with database.connect(database.owner_conninfo()) as owner:
+            row = owner.execute("select obj_description(to_regnamespace('control'), 'pg_namespace')").fetchone()
+    except ClarityError:
+        # a database that does not know the owner yet has had no deployment
+        return None
+    text = str(row[0]) if row and row[0] else ""
+    return text.removeprefix("deployed ") or None

@@ -1,0 +1,95 @@
+"""A tenant's run, stage by stage, as Airflow's tasks and `clarity run` both go through it.
+
+Each stage holds the tenant's run lease under the run's name and leaves it with the run for the next stage; `conclude`
+gives it back. Any stage can be killed and run again: what it had committed stands, the rest was never there.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+from control import registry
+from steps import extract as extracting
+from steps import publish as publishing
+from steps import score as scoring_step
+from steps import transform as transforming
+from steps import writeback as writing
+from warehouse import lease
+from warehouse.errors import ClarityError
+
+Report = Callable[[str], None]
+BEFORE_SCORING = ("canonical", "rollups")
+AFTER_PUBLICATION = ("marts",)
+
+
+def connectors(slug: str) -> list[str]:
+    """The tenant's connectors, one extract each."""
+    return extracting.connectors_of(slug)
+
+
+def extract(slug: str, connector: str, run_id: str, *, full: bool = False) -> dict[str, Any]:
+    with _stage(slug, run_id, f"extract {connector}", exclusive=False) as held:
+        return extracting.run(slug, connector, run_id, fence=held.fence, full=full)
+
+
+def transform(slug: str, run_id: str) -> dict[str, Any]:
+    with _stage(slug, run_id, "transform") as held:
+        return transforming.run(slug, run_id, held.fence, select=BEFORE_SCORING)
+
+
+def score(slug: str, run_id: str, as_of: date) -> dict[str, Any]:
+    with _stage(slug, run_id, "score") as held:
+        return scoring_step.run(held.tenant_id, run_id, held.fence, as_of)
+
+
+def publish(slug: str, run_id: str) -> dict[str, Any]:
+    with _stage(slug, run_id, "publish") as held:
+        published = publishing.run(held.tenant_id, run_id, held.fence)
+        return {**published, "marts": transforming.run(slug, run_id, held.fence, select=AFTER_PUBLICATION)}
+
+
+def writeback(slug: str, run_id: str) -> dict[str, Any]:
+    with _stage(slug, run_id, "writeback") as held:
+        return dict(writing.run(held.tenant_id))
+
+
+def conclude(slug: str, run_id: str) -> None:
+    """Give the tenant back to whoever runs next."""
+    lease.release(registry.tenant(slug).id, run_id)
+
+
+def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Report = lambda _line: None) -> None:
+    """A whole run in this process, as `clarity run` does it. A failed connector does not hold up the others."""
+    run_id = lease.local_holder()
+    as_of = as_of or datetime.now(UTC).date()
+    failed: list[str] = []
+    try:
+        for connector in connectors(slug):
+            report(f"extract {connector}")
+            try:
+                extract(slug, connector, run_id, full=full)
+            except ClarityError as error:
+                failed.append(str(error))
+                report(f"extract {connector} failed: {error}")
+        for name, stage in (
+            ("transform", lambda: transform(slug, run_id)),
+            ("score", lambda: score(slug, run_id, as_of)),
+            ("publish", lambda: publish(slug, run_id)),
+            ("writeback", lambda: writeback(slug, run_id)),
+        ):
+            report(name)
+            stage()
+    finally:
+        conclude(slug, run_id)
+    if failed:
+        raise ClarityError(f"what arrived is scored, but not everything arrived: {'; '.join(failed)}")
+
+
+@contextmanager
+def _stage(slug: str, run_id: str, name: str, *, exclusive: bool = True) -> Iterator[lease.Held]:
+    tenant = registry.tenant(slug)
+    if tenant.paused:
+        raise ClarityError(f"{slug} is paused: `clarity tenant resume {slug}` lets it run again")
+    with lease.hold(tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, report=print) as held:
+        yield held

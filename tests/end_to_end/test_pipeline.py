@@ -1,0 +1,199 @@
+"""From a customer's files to scores that their BI tool reads, through every real part but Airflow."""
+
+import csv
+import hashlib
+import multiprocessing
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control import bi_users
+from sandbox import companies
+from steps import pipeline
+from tests.end_to_end.conftest import TODAY, Supplied
+from warehouse import database
+from warehouse.errors import ClarityError
+
+ROUNDS = 20
+CONTENT = ("canonical.%", "rollups.%", "scores.%", "marts.%")
+
+
+def state(tenant: Any, *, versions: bool = True) -> dict[str, str]:
+    """A hash per table over the tenant's rows: with row versions, so that even rewriting the same shows."""
+    with database.connect(database.admin_conninfo()) as admin:
+        tables = admin.execute(
+            "select oid::regclass::text from pg_class where relkind = 'r' and oid::regclass::text like any(%s)"
+            " order by 1",
+            [list(CONTENT)],
+        ).fetchall()
+        row = "t::text || t.xmin::text" if versions else "t::text"
+        return {
+            table: hashlib.sha256(
+                repr(
+                    admin.execute(
+                        f"select {row} from {table} as t where tenant_id = %s order by 1".encode(), [tenant.id]
+                    ).fetchall()
+                ).encode()
+            ).hexdigest()
+            for (table,) in tables
+        }
+
+
+def count(tenant: Any, query: str) -> int:
+    with database.run_session(tenant.id) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_files_become_scores_that_the_tenants_bi_login_reads(tenant: Any, supplied: Supplied) -> None:
+    company = companies.read_world(supplied(tenant, 7))
+    pipeline.run(tenant.slug, as_of=TODAY)
+    login = bi_users.add(tenant.id, actor="system:tests")
+    with database.connect(database.conninfo(login)) as bi:
+        scored = dict(
+            bi.execute("select entity_type, count(*) from marts.mart_revenue__scores group by 1").fetchall()
+        )
+        assert scored == {
+            "account": len(company.accounts),
+            "person": len(company.people),
+            "opportunity": len(company.opportunities),
+        }
+        unexplained = bi.execute(
+            "select count(*) from marts.mart_revenue__scores where because = '' or tier is null"
+        ).fetchone()
+        assert unexplained == (0,)
+    assert count(tenant, "select count(*) from canonical.activities") == len(company.activities)
+    # every activity of a person is in the rollup, once
+    assert count(tenant, "select sum(count) from rollups.rollup_person_signals_daily") == count(
+        tenant, "select count(*) from canonical.activities where person_id is not null"
+    )
+
+
+def test_a_run_with_nothing_new_touches_no_row(tenant: Any, supplied: Supplied) -> None:
+    supplied(tenant, 7)
+    pipeline.run(tenant.slug, as_of=TODAY)
+    before = state(tenant)
+    pipeline.run(tenant.slug, as_of=TODAY)
+    assert state(tenant) == before
+
+
+def test_reading_everything_again_touches_no_row_either(tenant: Any, supplied: Supplied) -> None:
+    supplied(tenant, 7)
+    pipeline.run(tenant.slug, as_of=TODAY)
+    before = state(tenant)
+    pipeline.run(tenant.slug, as_of=TODAY, full=True)
+    assert state(tenant) == before
+
+
+def test_a_paused_tenant_is_refused_with_the_command_that_resumes_it(tenant: Any, supplied: Supplied) -> None:
+    from control import tenants
+
+    supplied(tenant, 7)
+    tenants.set_paused(tenant.id, True, actor="system:tests")
+    with pytest.raises(ClarityError, match=f"clarity tenant resume {tenant.slug}"):
+        pipeline.run(tenant.slug, as_of=TODAY)
+    tenants.set_paused(tenant.id, False, actor="system:tests")
+    pipeline.run(tenant.slug, as_of=TODAY)
+
+
+def test_a_breach_publishes_nothing_and_the_last_good_scores_stay(
+    tenant: Any, supplied: Supplied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplied(tenant, 7)
+    pipeline.run(tenant.slug, as_of=TODAY)
+    before = state(tenant)
+    engine = pipeline.scoring_step.score_all
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        scores = engine(*arguments, **named)
+        scores.loc[scores.index[0], "combined_score"] = 170.0
+        return scores
+
+    monkeypatch.setattr(pipeline.scoring_step, "score_all", broken)
+    with pytest.raises(ClarityError, match=r"a score is outside 0 to 100 \(1 rows\)"):
+        pipeline.run(tenant.slug, as_of=TODAY)
+    after = state(tenant)
+    candidates = "scores.score_candidates"
+    assert {table: hash for table, hash in after.items() if table != candidates} == {
+        table: hash for table, hash in before.items() if table != candidates
+    }
+    assert count(tenant, "select count(*) from quality.failures where test = 'scores_within_bounds'") == 1
+    monkeypatch.undo()
+    pipeline.run(tenant.slug, as_of=TODAY)
+    assert state(tenant) == before
+
+
+def add_activity(folder: Path, number: int, person_id: str) -> None:
+    with (folder / "activities.csv").open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow(
+            [f"late-{number}", person_id, "", "demo_request", "web", "2026-03-09T10:00:00Z", "{}"]
+        )
+
+
+def run_in_rounds(slug: str, folder: Path, person_id: str, barrier: Barrier, errors: Any) -> None:
+    """In a process of its own, as Airflow's tasks are: a new activity and a run, round after round."""
+    try:
+        for number in range(ROUNDS):
+            add_activity(folder, number, person_id)
+            barrier.wait(120)
+            pipeline.run(slug, as_of=TODAY)
+    except BaseException as error:
+        errors.put(f"{slug}: {error!r}")
+        barrier.abort()
+        raise
+
+
+def test_two_tenants_run_at_the_same_time_twenty_times_over(
+    tenant: Any, other_tenant: Any, supplied: Supplied
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, errors = context.Barrier(2), context.Queue()
+    expected, processes = {}, []
+    for seed, each in enumerate((tenant, other_tenant)):
+        folder = supplied(each, 100 + seed)
+        company = companies.read_world(folder)
+        expected[each] = len(company.activities) + ROUNDS
+        processes.append(
+            context.Process(target=run_in_rounds, args=(each.slug, folder, company.people[0].id, barrier, errors))
+        )
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(280)
+    assert [process.exitcode for process in processes] == [0, 0], errors.get(timeout=5)
+    for each, activities in expected.items():
+        assert count(each, "select count(*) from canonical.activities") == activities
+        assert count(each, f"select count(*) from control.sync_logs where status = 'completed'") == ROUNDS
+        late = "select sum(count) from rollups.rollup_person_signals_daily where signal = 'demo_request' and day = '2026-03-09'"
+        assert count(each, late) >= ROUNDS
+
+
+def run_once(slug: str, barrier: Barrier) -> None:
+    barrier.wait(120)
+    pipeline.run(slug, as_of=TODAY)
+
+
+def test_two_runs_of_one_tenant_at_once_never_interleave(tenant: Any, supplied: Supplied) -> None:
+    supplied(tenant, 7)
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=run_once, args=(tenant.slug, barrier)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(200)
+    assert [process.exitcode for process in processes] == [0, 0]
+    # what each run wrote, in order: one run's rows all come before the other's
+    with database.connect(database.admin_conninfo()) as admin:
+        runs = [
+            run
+            for (run,) in admin.execute(
+                "select run_id from control.model_runs where tenant_id = %s order by finished_at", [tenant.id]
+            )
+        ]
+    assert len(set(runs)) == 2
+    changes = sum(one != other for one, other in zip(runs, runs[1:], strict=False))
+    assert changes == 1
