@@ -39,6 +39,13 @@ class Airflow:
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
+    def last_success(self, dag_id: str) -> str:
+        """The id of the DAG's latest successful run."""
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns?state=success&order_by=-run_after&limit=1")["dag_runs"]
+        if not found:
+            raise ClarityError(f"{dag_id} has no successful run yet")
+        return str(found[0]["dag_run_id"])
+
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         found = self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return [Task(task["task_id"], task["state"]) for task in found]

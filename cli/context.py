@@ -33,14 +33,14 @@ class Context:
     def report(self, line: str) -> None:
         """Progress, for people alone."""
         if not self.as_json:
-            console.print(f"[dim]·[/dim] {escape(line)}")
+            console.print(f"[dim]·[/dim] {escape(line)}", soft_wrap=True)
 
     def say(self, sentence: str, **facts: Any) -> None:
         """The answer: a sentence for people, its facts for programs."""
         if self.as_json:
             print(json.dumps(facts, default=str))
         else:
-            console.print(escape(sentence))
+            console.print(escape(sentence), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str) -> None:
         if self.as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.context import Context, console
-from warehouse import database, server
+from warehouse import database
 from warehouse.errors import MisuseError
 from warehouse.home import home
 
@@ -66,9 +66,6 @@ def down(context: typer.Context) -> None:
     here = Context.current(context)
     with progress(here) as report:
         supervisor.down(report)
-        if database.is_embedded():
-            report("stopping PostgreSQL")
-            server.stop()
     here.say("The platform is stopped.", stopped=True)
 
 
@@ -102,12 +99,12 @@ def db_url(
 
         conninfo = database.conninfo(database.run_login(registry.tenant(tenant).id))
     else:
-        known = {
+        known: dict[str, Callable[[], str]] = {
             "owner": database.owner_conninfo,
             "registry": database.registry_conninfo,
             "admin": database.admin_conninfo,
         }
-        if role not in known:
+        if role is None or role not in known:
             raise MisuseError(f"there is no role {role!r}; there are {', '.join(known)}")
         conninfo = known[role]()
     address = database.url(conninfo)

@@ -49,7 +49,7 @@ SUPERVISOR, POSTGRES = "supervisor", "postgresql"
 UP_WITHIN = 180.0
 STARTING_FOR = 60.0
 HEARTBEAT_IS_OLD = 30.0  # Airflow beats every 5 s
-GIVE_UP_AFTER_RESTARTS = 3
+GIVE_UP_AFTER_DEATHS = 3
 TASKS_MAY_END_WITHIN = 15.0
 API_MAY_END_WITHIN = 5.0
 LONGEST_PAUSE = 30.0
@@ -147,7 +147,7 @@ def _spawn_supervisor() -> None:
 
 
 def _await_health(report: Report) -> None:
-    began, told = time.monotonic(), set[str]()
+    began, told, restarts_before = time.monotonic(), set[str](), dict[str, int]()
     while True:
         states = status()
         for component in states:
@@ -159,9 +159,10 @@ def _await_health(report: Report) -> None:
         if not _supervisor_lives():
             raise ClarityError(f"Airflow did not start. {_last_words(SUPERVISOR)}")
         for name in COMPONENTS:
-            record = processes.recorded(name)
-            if record and record.restarts >= GIVE_UP_AFTER_RESTARTS and not record.is_alive:
-                raise ClarityError(f"{name} has died {record.restarts} times. {_last_words(name)}")
+            if record := processes.recorded(name):
+                deaths = record.restarts - restarts_before.setdefault(name, record.restarts)
+                if deaths >= GIVE_UP_AFTER_DEATHS:
+                    raise ClarityError(f"{name} has died {deaths} times. {_last_words(name)}")
         if time.monotonic() - began > UP_WITHIN:
             late = next(component for component in states if component.state != "running")
             raise ClarityError(
@@ -203,7 +204,9 @@ def _state_of_supervisor() -> ComponentState:
         return ComponentState(SUPERVISOR, "stopped", "run `clarity up`")
     if record.is_alive:
         return ComponentState(SUPERVISOR, "running", "watches the others", record.pid, record.since)
-    detail = f"was killed; what still runs is not watched: run `clarity up` (log: {log_file(SUPERVISOR)})"
+    detail = (
+        f"ended without being asked to; what still runs is not watched: run `clarity up` (log: {log_file(SUPERVISOR)})"
+    )
     return ComponentState(SUPERVISOR, "failing", detail)
 
 
@@ -283,7 +286,7 @@ class Watched:
         self.started_at = time.monotonic()
         processes.started(self.name, self.process.pid, self.restarts)
         if self.name == "api-server":
-            threading.Thread(target=_warm_up, args=[self.process], daemon=True).start()
+            threading.Thread(target=_warm_up, args=[self.process.pid], daemon=True).start()
 
     def tend(self) -> None:
         """Start it if it is due; notice if it ended."""
@@ -394,10 +397,19 @@ def _have_ended(components: list[Watched]) -> bool:
     return all(component.has_ended() for component in components)
 
 
-def _warm_up(api_server: subprocess.Popen[bytes]) -> None:
-    """Have the API server build what it builds at the first task's first call, or that task waits 3 to 14 s for it."""
-    while api_server.poll() is None and _ask("/execution/health", timeout=60) is None:
-        time.sleep(0.2)
+def _warm_up(pid: int) -> None:
+    """Have the API server build what it builds at the first task's first call, or that task waits 3 to 14 s for it.
+
+    Not before the scheduler is there: the API server answers nobody else meanwhile, and `up` waits for its answer.
+    """
+    for question in (_scheduler_is_there, lambda: _ask("/execution/health", timeout=60)):
+        while processes.birth(pid) and not question():
+            time.sleep(0.5)
+
+
+def _scheduler_is_there() -> bool:
+    health = _health()
+    return health is not None and health["scheduler"]["status"] == "healthy"
 
 
 def _airflow(*arguments: str) -> list[str]:

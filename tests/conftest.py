@@ -1,8 +1,10 @@
 """A real platform for the tests: one embedded PostgreSQL per session, deployed, and fresh tenants in it."""
 
-import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,28 +17,41 @@ class Tenant:
     slug: str
 
 
-@pytest.fixture(scope="session")
-def clarity_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A CLARITY_HOME for this session alone, so that tests and a running demo never meet."""
-    folder = tmp_path_factory.mktemp("clarity-home")
-    before = os.environ.get("CLARITY_HOME")
-    os.environ["CLARITY_HOME"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["CLARITY_HOME"]
-    else:
-        os.environ["CLARITY_HOME"] = before
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A CLARITY_HOME that nobody else uses, gone afterwards with whatever runs in it.
 
-
-@pytest.fixture(scope="session")
-def platform(clarity_home: Path) -> Iterator[Path]:
-    """A deployed platform without Airflow: what `clarity migrate` leaves behind."""
-    from steps import deploy
+    Not below pytest's own folder: that one is closed, so as root the database would be kept elsewhere.
+    """
+    from cli import supervisor
     from warehouse import server
 
+    folder = Path(tempfile.mkdtemp(prefix="clarity-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLARITY_HOME", str(folder))
+        patch.delenv("CLARITY_DATABASE_URL", raising=False)
+        try:
+            yield folder
+        finally:
+            supervisor.down(lambda _line: None)
+            server.stop()
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def clarity_home() -> Iterator[Path]:
+    """A CLARITY_HOME for this session alone, so that tests and a running demo never meet."""
+    with temporary_home() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def platform(clarity_home: Path) -> Path:
+    """A deployed platform without Airflow: what `clarity migrate` leaves behind."""
+    from steps import deploy
+
     deploy.run(report=lambda _line: None)
-    yield clarity_home
-    server.stop()
+    return clarity_home
 
 
 @pytest.fixture

@@ -33,24 +33,42 @@
 {%- endmacro %}
 
 
-{# Whether a version is one of those that this transaction reads. #}
-{% macro in_window(version) -%}
-    exists (
-        select 1 from control.watermarks as mark
-        where mark.tenant_id = {{ version }}.tenant_id
-            and mark.model = '{{ this.identifier }}'
-            and mark.stream = {{ version }}.stream
-            and {{ version }}.seq > mark.seq
-            and {{ version }}.seq <= mark.upto
-    )
+{#
+    Whether a version is one of those that this transaction reads. The bounds are asked for once per stream, so that the
+    index on seq finds what is new without looking at what is not.
+#}
+{% macro in_window(version, union_model, reader) -%}
+    {%- set windows = [] -%}
+    {%- for stream in streams_under(union_model) -%}
+        {%- do windows.append(
+            version ~ ".stream = '" ~ stream ~ "' and " ~ version ~ ".seq > (" ~ bound("seq", stream, reader) ~ ")"
+            ~ " and " ~ version ~ ".seq <= (" ~ bound("upto", stream, reader) ~ ")"
+        ) -%}
+    {%- endfor -%}
+    ({{ windows | join(" or ") or "false" }})
+{%- endmacro %}
+
+
+{% macro bound(name, stream, reader) -%}
+    select mark.{{ name }} from {{ source("control", "watermarks") }} as mark
+    where mark.model = '{{ reader }}' and mark.stream = '{{ stream }}'
+{%- endmacro %}
+
+
+{# How many versions this transaction reads. #}
+{% macro window_size() -%}
+    select coalesce(sum(mark.upto - mark.seq), 0) from control.watermarks as mark
+    where mark.model = '{{ this.identifier }}'
 {%- endmacro %}
 
 
 {# The streams that a union of staging views reads, by their names: stg_<connector>__<stream>. #}
 {% macro streams_under(union_model) -%}
     {%- set streams = [] -%}
-    {%- for parent in graph.nodes["model." ~ project_name ~ "." ~ union_model].depends_on.nodes -%}
-        {%- do streams.append(graph.nodes[parent].name | replace("stg_", "", 1)) -%}
-    {%- endfor -%}
+    {%- if execute -%}
+        {%- for parent in graph.nodes["model.clarity." ~ union_model].depends_on.nodes -%}
+            {%- do streams.append(graph.nodes[parent].name | replace("stg_", "", 1)) -%}
+        {%- endfor -%}
+    {%- endif -%}
     {{ return(streams) }}
 {%- endmacro %}

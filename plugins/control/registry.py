@@ -57,11 +57,11 @@ def tenant(slug: str) -> TenantEntry:
 
 
 def _ask() -> list[TenantEntry]:
-    with psycopg.connect(
+    with database.connect(
         database.registry_conninfo(),
-        connect_timeout=TIMEOUT_SECONDS,
-        options=f"-c statement_timeout={TIMEOUT_SECONDS * 1000}",
-        application_name="registry",
+        application="registry",
+        patience=TIMEOUT_SECONDS,
+        statement_timeout=TIMEOUT_SECONDS,
     ) as connection:
         rows = connection.execute(
             "select id, slug, name, coalesce(settings ->> 'timezone', 'UTC'), paused_at is not null,"

@@ -61,6 +61,7 @@ def conclude(slug: str, run_id: str) -> None:
 
 def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Report = lambda _line: None) -> None:
     """A whole run in this process, as `clarity run` does it. A failed connector does not hold up the others."""
+    _runnable(slug)
     run_id = lease.local_holder()
     as_of = as_of or datetime.now(UTC).date()
     failed: list[str] = []
@@ -72,14 +73,14 @@ def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Rep
             except ClarityError as error:
                 failed.append(str(error))
                 report(f"extract {connector} failed: {error}")
-        for name, stage in (
-            ("transform", lambda: transform(slug, run_id)),
-            ("score", lambda: score(slug, run_id, as_of)),
-            ("publish", lambda: publish(slug, run_id)),
-            ("writeback", lambda: writeback(slug, run_id)),
-        ):
-            report(name)
-            stage()
+        report("transform")
+        transform(slug, run_id)
+        report("score")
+        score(slug, run_id, as_of)
+        report("publish")
+        publish(slug, run_id)
+        report("writeback")
+        writeback(slug, run_id)
     finally:
         conclude(slug, run_id)
     if failed:
@@ -88,8 +89,13 @@ def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Rep
 
 @contextmanager
 def _stage(slug: str, run_id: str, name: str, *, exclusive: bool = True) -> Iterator[lease.Held]:
+    tenant = _runnable(slug)
+    with lease.hold(tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, report=print) as held:
+        yield held
+
+
+def _runnable(slug: str) -> registry.TenantEntry:
     tenant = registry.tenant(slug)
     if tenant.paused:
         raise ClarityError(f"{slug} is paused: `clarity tenant resume {slug}` lets it run again")
-    with lease.hold(tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, report=print) as held:
-        yield held
+    return tenant

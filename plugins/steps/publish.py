@@ -146,8 +146,8 @@ def _breaches(connection: psycopg.Connection, tenant_id: str, run_id: str) -> li
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
                 sql.SQL(
-                    "select entity_type, entity_id, fit_score::text, engagement_score::text, combined_score::text, tier,"
-                    " count(*) over () as failing from scores.score_candidates as c"
+                    "select entity_type, entity_id, fit_score::text, engagement_score::text, combined_score::text,"
+                    " tier, count(*) over () as failing from scores.score_candidates as c"
                     " where c.tenant_id = %s and ({failing}) limit %s"
                 ).format(failing=sql.SQL(check.failing)),
                 [tenant_id, SHOWN_FAILURES],

@@ -71,7 +71,7 @@ def read_inputs(connection: psycopg.Connection, tenant_id: str, configs: Configs
             connection,
             "select opportunity_id, account_id, is_closed,"
             " greatest(%(as_of)s::date - stage_entered_on, 0)::float8 as days_in_stage"
-            " from rollups.rollup_opportunity_facts where tenant_id = %(tenant)s",
+            " from rollups.rollup_opportunity_facts where tenant_id = %(tenant)s and not is_deleted",
             tenant,
         ),
         opportunity_contacts=_frame(

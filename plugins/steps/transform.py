@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +22,7 @@ from dbt.artifacts.schemas.results import NodeStatus
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from control import registry
@@ -58,13 +59,11 @@ class FailedTest:
     query: str
 
 
-def run(
-    slug: str, run_id: str, fence: int, select: Sequence[str] = ("canonical", "rollups")
-) -> dict[str, Any]:
+def run(slug: str, run_id: str, fence: int, select: Sequence[str] = ("canonical", "rollups")) -> dict[str, Any]:
     """Bring the selected models of this tenant up to date. Returns rows written by model, and what waits.
 
-    The caller holds the tenant's lease under `fence`. A model is one transaction: whatever fails or is killed leaves the
-    models before it whole, and the next run goes on from there. ClarityError names the model that failed and why.
+    The caller holds the tenant's lease under `fence`. A model is one transaction: whatever fails or is killed leaves
+    the models before it whole, and the next run goes on from there. ClarityError names the model that failed and why.
     """
     started = time.monotonic()
     tenant = registry.tenant(slug)
@@ -73,9 +72,11 @@ def run(
     with _dbt(database.conninfo(database.run_login(tenant.id))):
         outcome = _invoke(
             folder,
-            ["build", "--target", "run", "--select", *select]
-            + ["--exclude", "config.materialized:view", *(f"test_name:{name}" for name in HELD_BY_THE_DATABASE)]
-            + ["--exclude-resource-type", "unit_test", "--vars", orjson.dumps(variables).decode()],
+            [
+                *("build", "--target", "run", "--select", *select),
+                *("--exclude", "config.materialized:view", *(f"test_name:{name}" for name in HELD_BY_THE_DATABASE)),
+                *("--exclude-resource-type", "unit_test", "--vars", orjson.dumps(variables).decode()),
+            ],
             manifest=_manifest(),
         )
     log = folder / "dbt.log"
@@ -84,17 +85,16 @@ def run(
     models, failed_tests = _read(outcome)
     with database.run_session(tenant.id, application="transform") as connection:
         _record(connection, tenant.id, run_id, fence, models, failed_tests)
-        waiting = connection.execute("select count(*) from staging.int_opportunities__waiting").fetchone()
-    complaints = [
-        f"{result.model}: {result.message}" for result in models if result.status == NodeStatus.Error
-    ] + [
+        waiting = _waiting(connection) if any(result.model == "opportunities" for result in models) else 0
+    complaints = [f"{result.model}: {result.message}" for result in models if result.status == NodeStatus.Error]
+    complaints += [
         f"{test.model} fails {test.test} with {test.failures} rows, see quality.failures" for test in failed_tests
     ]
     if complaints:
         raise ClarityError(f"{slug}: transform failed. {'; '.join(complaints)} ({log})")
     return {
         "rows": {result.model: result.rows for result in models},
-        "opportunities_waiting": waiting[0] if waiting else 0,
+        "opportunities_waiting": waiting,
         "seconds": round(time.monotonic() - started, 2),
     }
 
@@ -197,10 +197,18 @@ def _read(outcome: dbtRunnerResult) -> tuple[list[ModelResult], list[FailedTest]
     return models, failed_tests
 
 
+def _waiting(connection: psycopg.Connection) -> int:
+    # as in the models: after a first load no statistics say yet that loops would be endless
+    connection.execute("set local enable_nestloop = off")
+    row = connection.execute("select count(*) from staging.int_opportunities__waiting").fetchone()
+    return int(row[0]) if row else 0
+
+
 def _reason(message: str) -> str:
     """The line that says what is wrong, out of a message that also says where dbt was."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Database Error in", "Compilation Error", "Runtime Error"))]
+    where = ("Database Error in", "Compilation Error", "Runtime Error")
+    telling = [line for line in lines if not line.startswith(where)]
     return (telling or lines or ["no reason given"])[0]
 
 
@@ -225,12 +233,15 @@ def _record(
         ],
     )
     for test in failed_tests:
+        # the query is the test that dbt has just run, with the same login
+        query = sql.SQL(test.query.replace("%", "%%"))
         connection.execute(
-            "insert into quality.failures (id, tenant_id, run_id, model, test, key, reason, failed_row)"
-            " select gen_random_uuid()::text, %(tenant)s, %(run)s, %(model)s, %(test)s,"
-            " coalesce(f.failed ->> 'id', f.failed ->> 'entity_id'), %(reason)s, f.failed"
-            f" from (select to_jsonb(failing) as failed from ({_escaped(test.query)}) as failing) as f"
-            f" limit {SHOWN_FAILURES}".encode(),
+            sql.SQL(
+                "insert into quality.failures (id, tenant_id, run_id, model, test, key, reason, failed_row)"
+                " select gen_random_uuid()::text, %(tenant)s, %(run)s, %(model)s, %(test)s,"
+                " coalesce(f.failed ->> 'id', f.failed ->> 'entity_id'), %(reason)s, f.failed"
+                " from (select to_jsonb(failing) as failed from ({query}) as failing limit {limit}) as f"
+            ).format(query=query, limit=sql.Literal(SHOWN_FAILURES)),
             {
                 "tenant": tenant_id,
                 "run": run_id,
@@ -239,10 +250,6 @@ def _record(
                 "reason": f"{test.test}: {test.failures} rows",
             },
         )
-
-
-def _escaped(query: str) -> str:
-    return query.replace("%", "%%")
 
 
 def _manifest_file() -> Path:

@@ -49,7 +49,7 @@ def ensure_up() -> None:
 
 def _admin_parameters() -> dict[str, Any]:
     if is_embedded():
-        address = server.start()
+        address = server.address()
         return {
             "host": address.host,
             "port": address.port,
@@ -78,12 +78,12 @@ def airflow_database_name() -> str:
 
 def conninfo(login: Login, dbname: str | None = None) -> str:
     parameters = {**_admin_parameters(), "user": login.name, "password": login.password}
-    return make_conninfo(**{**parameters, **({"dbname": dbname} if dbname else {}), "connect_timeout": CONNECT_TIMEOUT})
+    return make_conninfo(**{**parameters, **({"dbname": dbname} if dbname else {})})
 
 
 def admin_conninfo(dbname: str | None = None) -> str:
     parameters = _admin_parameters()
-    return make_conninfo(**{**parameters, **({"dbname": dbname} if dbname else {}), "connect_timeout": CONNECT_TIMEOUT})
+    return make_conninfo(**{**parameters, **({"dbname": dbname} if dbname else {})})
 
 
 def platform_login(name: str) -> Login:
@@ -117,7 +117,6 @@ def url(conninfo_string: str, driver: str = "postgresql") -> str:
     parameters = {name: str(value) for name, value in conninfo_to_dict(conninfo_string).items() if value is not None}
     user, password = (quote(parameters.pop(part, ""), safe="") for part in ("user", "password"))
     host, port, dbname = parameters.pop("host", "localhost"), parameters.pop("port", "5432"), parameters.pop("dbname")
-    parameters.pop("connect_timeout", None)
     query = f"?{urlencode(parameters)}" if parameters else ""
     return f"{driver}://{user}:{password}@{host}:{port}/{quote(dbname, safe='')}{query}"
 
@@ -126,10 +125,23 @@ def airflow_url(driver: str = "postgresql+psycopg2") -> str:
     return url(conninfo(platform_login(AIRFLOW), airflow_database_name()), driver)
 
 
-def connect(conninfo_string: str, *, autocommit: bool = False, application: str = "clarity") -> psycopg.Connection:
-    """A connection, or one sentence about why not and what to do."""
+def connect(
+    conninfo_string: str,
+    *,
+    autocommit: bool = False,
+    application: str = "clarity",
+    patience: int = CONNECT_TIMEOUT,
+    statement_timeout: int = 0,
+) -> psycopg.Connection:
+    """A connection, or one sentence about why not and what to do. Times are in seconds; 0 is none."""
     try:
-        return psycopg.connect(conninfo_string, autocommit=autocommit, application_name=application)
+        return psycopg.connect(
+            conninfo_string,
+            autocommit=autocommit,
+            application_name=application,
+            connect_timeout=patience,
+            options=f"-c statement_timeout={statement_timeout * 1000}" if statement_timeout else None,
+        )
     except psycopg.OperationalError as error:
         raise ClarityError(_explain(error, conninfo_string)) from None
 

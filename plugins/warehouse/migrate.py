@@ -34,6 +34,7 @@ def migrate(
     `raw_tables` are the landing tables that the connectors' streams need; `deploy` makes what dbt owns. Both run under
     the migration's lock.
     """
+    database.ensure_up()
     roles.ensure_databases()
     with database.connect(database.admin_conninfo(), autocommit=True, application="clarity migrate") as connection:
         if not _try_lock(connection):

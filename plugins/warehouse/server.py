@@ -141,6 +141,14 @@ def stop(report: Report | None = None) -> None:
             time.sleep(0.02)
 
 
+def address() -> Address:
+    """Where the server is to be found, without a look whether it runs. For whoever connects often."""
+    port = _remembered_port()
+    if port is None:
+        raise ClarityError("There is no database in this CLARITY_HOME yet: `clarity up` makes one")
+    return Address(HOST, port)
+
+
 def state() -> State:
     folder = _existing_folder()
     postmaster = _postmaster(folder) if folder else None

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import multiprocessing
+from itertools import pairwise
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from control import bi_users
 from sandbox import companies
-from steps import pipeline
+from scoring.engine import score_all
+from steps import pipeline, score
+from tests.conftest import Tenant
 from tests.end_to_end.conftest import TODAY, Supplied
 from warehouse import database
 from warehouse.errors import ClarityError
@@ -20,7 +23,7 @@ ROUNDS = 20
 CONTENT = ("canonical.%", "rollups.%", "scores.%", "marts.%")
 
 
-def state(tenant: Any, *, versions: bool = True) -> dict[str, str]:
+def state(tenant: Tenant, *, versions: bool = True) -> dict[str, str]:
     """A hash per table over the tenant's rows: with row versions, so that even rewriting the same shows."""
     with database.connect(database.admin_conninfo()) as admin:
         tables = admin.execute(
@@ -41,21 +44,20 @@ def state(tenant: Any, *, versions: bool = True) -> dict[str, str]:
         }
 
 
-def count(tenant: Any, query: str) -> int:
+def count(tenant: Tenant, query: str) -> int:
     with database.run_session(tenant.id) as connection:
         row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def test_files_become_scores_that_the_tenants_bi_login_reads(tenant: Any, supplied: Supplied) -> None:
+def test_files_become_scores_that_the_tenants_bi_login_reads(tenant: Tenant, supplied: Supplied) -> None:
     company = companies.read_world(supplied(tenant, 7))
     pipeline.run(tenant.slug, as_of=TODAY)
     login = bi_users.add(tenant.id, actor="system:tests")
     with database.connect(database.conninfo(login)) as bi:
-        scored = dict(
-            bi.execute("select entity_type, count(*) from marts.mart_revenue__scores group by 1").fetchall()
-        )
+        by_type = "select entity_type, count(*) from marts.mart_revenue__scores group by 1"
+        scored: dict[str, int] = dict(bi.execute(by_type).fetchall())
         assert scored == {
             "account": len(company.accounts),
             "person": len(company.people),
@@ -72,7 +74,7 @@ def test_files_become_scores_that_the_tenants_bi_login_reads(tenant: Any, suppli
     )
 
 
-def test_a_run_with_nothing_new_touches_no_row(tenant: Any, supplied: Supplied) -> None:
+def test_a_run_with_nothing_new_touches_no_row(tenant: Tenant, supplied: Supplied) -> None:
     supplied(tenant, 7)
     pipeline.run(tenant.slug, as_of=TODAY)
     before = state(tenant)
@@ -80,7 +82,7 @@ def test_a_run_with_nothing_new_touches_no_row(tenant: Any, supplied: Supplied) 
     assert state(tenant) == before
 
 
-def test_reading_everything_again_touches_no_row_either(tenant: Any, supplied: Supplied) -> None:
+def test_reading_everything_again_touches_no_row_either(tenant: Tenant, supplied: Supplied) -> None:
     supplied(tenant, 7)
     pipeline.run(tenant.slug, as_of=TODAY)
     before = state(tenant)
@@ -88,7 +90,7 @@ def test_reading_everything_again_touches_no_row_either(tenant: Any, supplied: S
     assert state(tenant) == before
 
 
-def test_a_paused_tenant_is_refused_with_the_command_that_resumes_it(tenant: Any, supplied: Supplied) -> None:
+def test_a_paused_tenant_is_refused_with_the_command_that_resumes_it(tenant: Tenant, supplied: Supplied) -> None:
     from control import tenants
 
     supplied(tenant, 7)
@@ -100,19 +102,19 @@ def test_a_paused_tenant_is_refused_with_the_command_that_resumes_it(tenant: Any
 
 
 def test_a_breach_publishes_nothing_and_the_last_good_scores_stay(
-    tenant: Any, supplied: Supplied, monkeypatch: pytest.MonkeyPatch
+    tenant: Tenant, supplied: Supplied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     supplied(tenant, 7)
     pipeline.run(tenant.slug, as_of=TODAY)
     before = state(tenant)
-    engine = pipeline.scoring_step.score_all
+    engine = score_all
 
     def broken(*arguments: Any, **named: Any) -> Any:
         scores = engine(*arguments, **named)
         scores.loc[scores.index[0], "combined_score"] = 170.0
         return scores
 
-    monkeypatch.setattr(pipeline.scoring_step, "score_all", broken)
+    monkeypatch.setattr(score, "score_all", broken)
     with pytest.raises(ClarityError, match=r"a score is outside 0 to 100 \(1 rows\)"):
         pipeline.run(tenant.slug, as_of=TODAY)
     after = state(tenant)
@@ -147,7 +149,7 @@ def run_in_rounds(slug: str, folder: Path, person_id: str, barrier: Barrier, err
 
 
 def test_two_tenants_run_at_the_same_time_twenty_times_over(
-    tenant: Any, other_tenant: Any, supplied: Supplied
+    tenant: Tenant, other_tenant: Tenant, supplied: Supplied
 ) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, errors = context.Barrier(2), context.Queue()
@@ -166,9 +168,9 @@ def test_two_tenants_run_at_the_same_time_twenty_times_over(
     assert [process.exitcode for process in processes] == [0, 0], errors.get(timeout=5)
     for each, activities in expected.items():
         assert count(each, "select count(*) from canonical.activities") == activities
-        assert count(each, f"select count(*) from control.sync_logs where status = 'completed'") == ROUNDS
-        late = "select sum(count) from rollups.rollup_person_signals_daily where signal = 'demo_request' and day = '2026-03-09'"
-        assert count(each, late) >= ROUNDS
+        assert count(each, "select count(*) from control.sync_logs where status = 'completed'") == ROUNDS
+        late = "where signal = 'demo_request' and day = '2026-03-09'"
+        assert count(each, f"select sum(count) from rollups.rollup_person_signals_daily {late}") >= ROUNDS
 
 
 def run_once(slug: str, barrier: Barrier) -> None:
@@ -176,7 +178,7 @@ def run_once(slug: str, barrier: Barrier) -> None:
     pipeline.run(slug, as_of=TODAY)
 
 
-def test_two_runs_of_one_tenant_at_once_never_interleave(tenant: Any, supplied: Supplied) -> None:
+def test_two_runs_of_one_tenant_at_once_never_interleave(tenant: Tenant, supplied: Supplied) -> None:
     supplied(tenant, 7)
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
@@ -195,5 +197,5 @@ def test_two_runs_of_one_tenant_at_once_never_interleave(tenant: Any, supplied: 
             )
         ]
     assert len(set(runs)) == 2
-    changes = sum(one != other for one, other in zip(runs, runs[1:], strict=False))
+    changes = sum(one != other for one, other in pairwise(runs))
     assert changes == 1

@@ -1,38 +1,39 @@
 """No tenant can see, change or point at another's rows: tried on everything that the catalogue knows."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from control import bi_users
+from tests.conftest import Tenant
+from tests.warehouse.filler import fill
 from warehouse import database, isolation
 from warehouse.database import Login
 
-from tests.warehouse.filler import fill
-
 
 @pytest.fixture
-def admin(platform: Any) -> Iterator[psycopg.Connection]:
+def admin(platform: Path) -> Iterator[psycopg.Connection]:
     with database.connect(database.admin_conninfo(), autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
-def logins(admin: psycopg.Connection, tenant: Any, other_tenant: Any) -> dict[str, Login]:
+def logins(admin: psycopg.Connection, tenant: Tenant, other_tenant: Tenant) -> dict[str, Login]:
     """Every kind of login of `tenant`, in a database where both tenants have a row in every table."""
     bi = bi_users.add(tenant.id, actor="system:tests")
     fill(admin, [tenant.id, other_tenant.id])
     return {"run": database.run_login(tenant.id), "control": database.control_login(tenant.id), "bi": bi}
 
 
-def walk(logins: dict[str, Login], tenant: Any, other_tenant: Any) -> isolation.Walk:
+def walk(logins: dict[str, Login], tenant: Tenant, other_tenant: Tenant) -> isolation.Walk:
     return isolation.walk(logins, tenant.id, other_tenant.id)
 
 
 def test_nothing_of_another_tenant_can_be_seen_or_touched(
-    logins: dict[str, Login], tenant: Any, other_tenant: Any
+    logins: dict[str, Login], tenant: Tenant, other_tenant: Tenant
 ) -> None:
     result = walk(logins, tenant, other_tenant)
     assert result.findings == ()
@@ -40,7 +41,7 @@ def test_nothing_of_another_tenant_can_be_seen_or_touched(
     assert result.tried >= 4 * 3 * 40
 
 
-def test_each_login_sees_its_own_rows(logins: dict[str, Login], tenant: Any, admin: psycopg.Connection) -> None:
+def test_each_login_sees_its_own_rows(logins: dict[str, Login], tenant: Tenant, admin: psycopg.Connection) -> None:
     with database.run_session(tenant.id) as connection:
         assert connection.execute("select count(*) from canonical.accounts").fetchone() == (1,)
     mart = admin.execute(
@@ -112,8 +113,8 @@ def test_each_login_sees_its_own_rows(logins: dict[str, Login], tenant: Any, adm
 def test_the_walk_finds_what_was_left_open(
     admin: psycopg.Connection,
     logins: dict[str, Login],
-    tenant: Any,
-    other_tenant: Any,
+    tenant: Tenant,
+    other_tenant: Tenant,
     breach: str,
     mend: str,
     finding: str,
@@ -128,7 +129,7 @@ def test_the_walk_finds_what_was_left_open(
     assert any(finding in found for found in findings), findings
 
 
-def test_a_person_cannot_be_attached_to_another_tenants_account(tenant: Any, other_tenant: Any) -> None:
+def test_a_person_cannot_be_attached_to_another_tenants_account(tenant: Tenant, other_tenant: Tenant) -> None:
     with database.run_session(other_tenant.id) as theirs:
         theirs.execute(
             "insert into canonical.accounts (id, tenant_id, name) values ('theirs', %s, 'Theirs')", [other_tenant.id]
@@ -172,7 +173,7 @@ ATTACKS = [
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_nothing_that_a_login_says_gains_it_anything(
-    logins: dict[str, Login], tenant: Any, other_tenant: Any, attack: str
+    logins: dict[str, Login], tenant: Tenant, other_tenant: Tenant, attack: str
 ) -> None:
     theirs = database.run_login(other_tenant.id).name
     statement = attack.format(theirs=theirs, tenant=other_tenant.id)
@@ -188,7 +189,7 @@ def test_nothing_that_a_login_says_gains_it_anything(
             assert connection.execute("select count(*) from canonical.accounts").fetchone() == (1,)
 
 
-def test_copy_to_gives_a_login_its_own_rows_alone(logins: dict[str, Login], tenant: Any) -> None:
+def test_copy_to_gives_a_login_its_own_rows_alone(logins: dict[str, Login], tenant: Tenant) -> None:
     with database.connect(database.conninfo(logins["run"])) as connection:
         with connection.cursor().copy("copy canonical.accounts (tenant_id) to stdout") as copy:
             assert [bytes(row).decode().strip() for row in copy] == [tenant.id]
@@ -224,7 +225,7 @@ def test_a_tenants_login_cannot_open_airflows_database(logins: dict[str, Login])
             psycopg.connect(database.conninfo(login, database.airflow_database_name()))
 
 
-def test_the_names_of_logins_tell_nothing_about_their_tenants(logins: dict[str, Login], tenant: Any) -> None:
+def test_the_names_of_logins_tell_nothing_about_their_tenants(logins: dict[str, Login], tenant: Tenant) -> None:
     for login in logins.values():
         assert tenant.slug not in login.name
         assert tenant.id not in login.name

@@ -2,33 +2,33 @@
 
 import threading
 import time
-from typing import Any
 
 import psycopg
 import pytest
 
+from tests.conftest import Tenant
 from warehouse import database, lease
 from warehouse.errors import ClarityError
 
 
-def write(tenant: Any, fence: int) -> None:
+def write(tenant: Tenant, fence: int) -> None:
     with database.run_session(tenant.id) as connection:
         connection.execute("select control.hold_lease(%s)", [fence])
 
 
-def expire(tenant: Any) -> None:
+def expire(tenant: Tenant) -> None:
     with database.run_session(tenant.id) as connection:
         connection.execute("update control.run_leases set expires_at = now() - interval '1 second'")
 
 
-def test_a_second_run_is_refused_while_the_first_works(tenant: Any) -> None:
+def test_a_second_run_is_refused_while_the_first_works(tenant: Tenant) -> None:
     with lease.hold(tenant.id, "run:one", stage="score"):
         with pytest.raises(ClarityError, match=r"another run has this tenant: run:one \(score\)"):
             with lease.hold(tenant.id, "run:two", stage="score", patience=0):
                 pass
 
 
-def test_a_second_run_waits_and_then_works(tenant: Any) -> None:
+def test_a_second_run_waits_and_then_works(tenant: Tenant) -> None:
     order: list[str] = []
     first_has_it = threading.Event()
 
@@ -49,7 +49,7 @@ def test_a_second_run_waits_and_then_works(tenant: Any) -> None:
     assert waiting == ["waiting for another run of this tenant: run:one (score)"]
 
 
-def test_a_run_whose_lease_was_taken_over_cannot_write(tenant: Any) -> None:
+def test_a_run_whose_lease_was_taken_over_cannot_write(tenant: Tenant) -> None:
     with lease.hold(tenant.id, "run:one", stage="score") as old:
         expire(tenant)
         with lease.hold(tenant.id, "run:two", stage="score") as new:
@@ -58,7 +58,7 @@ def test_a_run_whose_lease_was_taken_over_cannot_write(tenant: Any) -> None:
             write(tenant, new.fence)
 
 
-def test_nobody_takes_over_while_a_transaction_of_the_holder_is_open(tenant: Any) -> None:
+def test_nobody_takes_over_while_a_transaction_of_the_holder_is_open(tenant: Tenant) -> None:
     with lease.hold(tenant.id, "run:one", stage="score") as held, database.run_session(tenant.id) as connection:
         connection.execute("select control.hold_lease(%s)", [held.fence])
         expired = threading.Thread(target=expire, args=[tenant])
@@ -70,21 +70,21 @@ def test_nobody_takes_over_while_a_transaction_of_the_holder_is_open(tenant: Any
                 pass
 
 
-def test_an_earlier_attempt_of_the_same_task_cannot_write(tenant: Any) -> None:
+def test_an_earlier_attempt_of_the_same_task_cannot_write(tenant: Tenant) -> None:
     with lease.hold(tenant.id, "run:one", stage="score", keep=True) as zombie:
         pass
     with lease.hold(tenant.id, "run:one", stage="score"), pytest.raises(psycopg.Error, match="no longer in force"):
         write(tenant, zombie.fence)
 
 
-def test_extracts_of_one_run_work_side_by_side(tenant: Any) -> None:
+def test_extracts_of_one_run_work_side_by_side(tenant: Tenant) -> None:
     with lease.hold(tenant.id, "run:one", stage="extract files", exclusive=False, keep=True) as files:
         with lease.hold(tenant.id, "run:one", stage="extract fathom", exclusive=False, keep=True) as fathom:
             assert files.fence == fathom.fence
             write(tenant, files.fence)
 
 
-def test_the_lease_of_a_process_that_died_is_free_at_once(tenant: Any) -> None:
+def test_the_lease_of_a_process_that_died_is_free_at_once(tenant: Tenant) -> None:
     host = lease.local_holder().split(":")[1]
     with database.run_session(tenant.id) as connection:
         connection.execute(
@@ -96,7 +96,7 @@ def test_the_lease_of_a_process_that_died_is_free_at_once(tenant: Any) -> None:
         assert held.fence == 8
 
 
-def test_a_kept_lease_is_given_back_by_its_run_alone(tenant: Any) -> None:
+def test_a_kept_lease_is_given_back_by_its_run_alone(tenant: Tenant) -> None:
     with lease.hold(tenant.id, "run:one", stage="score", keep=True):
         pass
     lease.release(tenant.id, "run:two")

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import yaml
 
+from tests.conftest import Tenant
 from warehouse import database
 
 REFERENCE: dict[str, dict[str, Any]] = yaml.safe_load(
@@ -147,7 +148,7 @@ def test_all_seventeen_tables_are_in_the_reference() -> None:
     assert len(REFERENCE) == 17
 
 
-def test_updated_at_moves_when_content_changes_and_only_then(tenant: Any) -> None:
+def test_updated_at_moves_when_content_changes_and_only_then(tenant: Tenant) -> None:
     with database.run_session(tenant.id) as connection:
         connection.execute(
             "insert into canonical.accounts (id, tenant_id, name, updated_at) values ('a', %s, 'Acme', '2020-01-01')",

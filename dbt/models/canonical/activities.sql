@@ -1,10 +1,13 @@
 {{ config(
     unique_key=["tenant_id", "id"],
-    pre_hook="{{ open_window('int_activities__unioned') }}",
+    pre_hook=[
+        "{{ open_window('int_activities__unioned') }}",
+        "{{ plan_for(window_size()) }}",
+    ],
     post_hook=[
         "{{ set_aside(
             ref('int_activities__unioned'),
-            'failed.occurred_at is null and ' ~ in_window('failed'),
+            'failed.occurred_at is null and ' ~ in_window('failed', 'int_activities__unioned', 'activities'),
             'occurred_at_is_a_time',
             'occurred_at is missing or is no ISO 8601 time'
         ) }}",
@@ -28,15 +31,9 @@ with arrived as (
         versions.is_bot,
         versions.properties,
         versions.deleted_at
-    from {{ source("control", "watermarks") }} as watermarks
-    inner join {{ ref("int_activities__unioned") }} as versions
-        on
-            watermarks.tenant_id = versions.tenant_id
-            and watermarks.stream = versions.stream
-            and watermarks.seq < versions.seq
-            and watermarks.upto >= versions.seq
+    from {{ ref("int_activities__unioned") }} as versions
     where
-        watermarks.model = 'activities'
+        {{ in_window("versions", "int_activities__unioned", "activities") }}
         and versions.occurred_at is not null
     order by
         versions.tenant_id asc,
@@ -74,7 +71,7 @@ latest as (
     )
 ),
 
-known_people as (
+known_people as not materialized (
     select
         identities.tenant_id,
         identities.source,
@@ -89,7 +86,7 @@ known_people as (
     where identities.entity = 'person'
 ),
 
-known_accounts as (
+known_accounts as not materialized (
     select
         identities.tenant_id,
         identities.source,

@@ -4,7 +4,8 @@
     indexes=[{"columns": ["tenant_id", "opportunity_id", "person_id"], "unique": true}],
 ) }}
 
-with named as (
+-- materialized, or everything after it would be joined once per opportunity
+with named as materialized (
     select
         opportunities.tenant_id,
         opportunities.id as opportunity_id,

@@ -8,7 +8,6 @@ select
     id as opportunity_id,
     account_id,
     stage,
-    0 as days_in_stage_base,
     (source_data -> '_facts' ->> 'is_closed')::boolean as is_closed,
     ((source_data -> '_facts' ->> 'stage_changed_at')::timestamptz at time zone 'UTC')::date as stage_entered_on,
     deleted_at is not null as is_deleted

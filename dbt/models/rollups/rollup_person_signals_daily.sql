@@ -6,6 +6,7 @@
         {"columns": ["tenant_id", "day"]},
     ],
     meta={"append_only": true},
+    pre_hook="{{ plan_for('select count(*) from canonical.touched_person_days') }}",
     post_hook="{{ forget_touched_days() }}",
 ) }}
 

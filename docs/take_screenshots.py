@@ -1,0 +1,67 @@
+"""The README's picture: the graph of a finished run, as Airflow shows it in headless Chromium. Run `make demo` before.
+
+.venv/bin/python docs/take_screenshots.py
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from cli import airflow_env
+from cli.airflow_api import Airflow
+from sandbox.demo_tenants import DEMO_TENANTS
+from warehouse.errors import ClarityError
+
+IMAGES = Path(__file__).parent / "images"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# Chromium refuses its own sandbox as root; the other flags keep it from calling home
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def run_graph(dag_id: str, run_id: str, image: Path) -> None:
+    """Log in as a person would, open the run, and take its picture."""
+    address = airflow_env.web_address()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_browser(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 800})
+        page.goto(f"{address}/dags/{dag_id}/runs/{run_id}")
+        page.fill("input[name=username]", airflow_env.ADMIN)
+        page.fill("input[name=password]", airflow_env.admin_password())
+        page.click("button[type=submit]")
+        page.wait_for_url(f"**/dags/{dag_id}/runs/**")
+        page.get_by_text("conclude").first.wait_for()
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=image)
+        browser.close()
+
+
+def _browser() -> str:
+    for name in BROWSERS:
+        if found := shutil.which(name):
+            return found
+    raise ClarityError(f"no browser found ({', '.join(BROWSERS)}): on Debian, apt install chromium")
+
+
+def main() -> None:
+    dag_id = f"pipeline__{DEMO_TENANTS[0].slug}"
+    run_id = Airflow().last_success(dag_id)
+    IMAGES.mkdir(exist_ok=True)
+    run_graph(dag_id, run_id, IMAGES / "run-graph.png")
+    print(f"{IMAGES / 'run-graph.png'} shows {dag_id}, {run_id}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ClarityError as error:
+        sys.exit(f"take_screenshots: {error}")

@@ -1,0 +1,139 @@
+"""PostgreSQL, the scheduler, a task: killed with -9 in the middle of a run. After `clarity up` the run ends right.
+
+CHAOS_KILLS says how often (3 in `make test`, 50 in `make chaos`), CHAOS_SEED repeats a sequence.
+"""
+
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli import platform as platform_commands
+from cli import processes
+from cli.airflow_api import SETTLED, Airflow
+from sandbox import companies
+from steps import pipeline, provision
+from tests.chaos.conftest import silent
+from tests.end_to_end.conftest import TODAY
+from tests.end_to_end.content import content
+from warehouse import server
+from warehouse.errors import ClarityError
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or (20260310 if KILLS <= 3 else random.randrange(1, 10**6))
+VICTIMS = ("postgresql", "scheduler", "task")
+PATIENCE = 150
+
+
+@dataclass
+class Company:
+    """A tenant and the folder that its connector reads."""
+
+    id: str
+    slug: str
+    folder: Path
+
+    def advance(self, days: int) -> None:
+        companies.write_csv(self.folder, companies.advance(companies.read_world(self.folder), days))
+
+
+def company(home: Path) -> Company:
+    slug = f"t_{uuid.uuid4().hex[:12]}"
+    folder = home / "sources" / slug
+    companies.write_csv(folder, companies.generate(4711, 8, TODAY))
+    tenant_id = provision.create_tenant(f"Company {slug}", slug, actor="system:tests")
+    provision.add_connector(tenant_id, "files", {"folder": str(folder)}, actor="system:tests")
+    return Company(tenant_id, slug, folder)
+
+
+@pytest.mark.timeout(60 + 240 * KILLS)
+def test_a_run_that_lost_a_process_ends_as_if_nothing_had_happened(running: Path) -> None:
+    print(f"\nchaos: {KILLS} kills, CHAOS_SEED={SEED}")
+    dice, airflow = random.Random(SEED), Airflow()
+    # two tenants with the same world: one runs in Airflow and is wounded, the other runs undisturbed
+    wounded, spared = company(running), company(running)
+    dag_id = f"pipeline__{wounded.slug}"
+    wait_until(lambda: airflow.has_dag(dag_id), 60)
+    pipeline.run(wounded.slug, as_of=TODAY)
+    pipeline.run(spared.slug, as_of=TODAY)
+    assert content(wounded) == content(spared)
+
+    day, duration = TODAY, 10.0
+    for number in range(KILLS):
+        # once each in a short sequence, so that none is left out by chance
+        victim = VICTIMS[number] if number < len(VICTIMS) else dice.choice(VICTIMS)
+        day += timedelta(days=1)
+        for each in (wounded, spared):
+            each.advance(1)
+        run_id = airflow.trigger(dag_id, {"as_of": day.isoformat()})
+        moment = dice.uniform(0.1, 0.9) * duration
+        time.sleep(moment)
+        print(f"chaos: kill {number + 1}, {victim} after {moment:.1f} s", flush=True)
+        killed = kill(victim)
+        began = time.monotonic()
+        platform_commands.start(silent)
+        state = ending(airflow, dag_id, run_id)
+        print(f"chaos: {killed}; the run was {state} after {time.monotonic() - began:.1f} s more", flush=True)
+        assert state == "success"
+        pipeline.run(spared.slug, as_of=day)
+        assert content(wounded) == content(spared)
+
+
+def kill(victim: str) -> str:
+    """Kill -9 and say what was killed."""
+    if victim == "postgresql":
+        pid = server.state().pid
+        assert pid is not None
+        target = psutil.Process(pid)
+    else:
+        scheduler = processes.recorded("scheduler")
+        assert scheduler is not None
+        assert scheduler.pid is not None
+        target = psutil.Process(scheduler.pid)
+        if victim == "task":
+            # the deepest process below the scheduler is the one that does a task's work; wait until there is one
+            wait_until(lambda: working(psutil.Process(scheduler.pid)) is not None, 30)
+            task = working(target)
+            if task is None:
+                return "the task was quicker than the killer"
+            target = task
+    name = f"{victim} {target.pid}"
+    target.kill()
+    return name
+
+
+def working(scheduler: psutil.Process) -> psutil.Process | None:
+    """A process two levels below the scheduler: its workers' children run the tasks."""
+    for worker in scheduler.children():
+        for child in worker.children():
+            return child
+    return None
+
+
+def ending(airflow: Airflow, dag_id: str, run_id: str) -> str:
+    """How the run ended, once it has; while PostgreSQL comes back Airflow may refuse to answer."""
+    deadline, state = time.monotonic() + PATIENCE, "unknown"
+    while time.monotonic() < deadline:
+        try:
+            state = airflow.run_state(dag_id, run_id)
+        except ClarityError:
+            time.sleep(1)
+            continue
+        if state in SETTLED:
+            return state
+        time.sleep(0.5)
+    return f"{state} after {PATIENCE} s"
+
+
+def wait_until(condition: Callable[[], bool], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.3)

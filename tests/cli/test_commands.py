@@ -1,0 +1,126 @@
+"""The command line, typed as people type it: right, and wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Tenant
+
+CLARITY = [sys.executable, "-m", "cli.main"]
+
+
+def clarity(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CLARITY, *words], capture_output=True, text=True, env={**os.environ, **environment}, timeout=120
+    )
+
+
+def answer(*words: str) -> Any:
+    done = clarity("--json", *words)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_tenants_first_hour(platform: Path, tmp_path: Path) -> None:
+    config = tmp_path / "files.json"
+    config.write_text(json.dumps({"folder": str(tmp_path)}))
+    (tmp_path / "accounts.csv").write_text("id,name,industry,employee_count\n1,Größe & Co,Software,120\n")
+    slug = f"acme_{os.getpid()}"
+    assert answer("tenant", "create", "Acme Ltd", "--slug", slug)["slug"] == slug
+    answer("connector", "add", slug, "files", "--config", str(config))
+    assert answer("connector", "test", slug, "files")["ok"]
+    assert answer("run", slug, "--as-of", "2026-03-10")["scored"]
+    assert [row["status"] for row in answer("connector", "list", slug)] == ["connected"]
+    assert answer("config", "show", slug)["score_version"] == 1
+    login = answer("bi-user", "add", slug)["login"]
+    assert answer("bi-user", "list", slug) == [{"login": login}]
+    assert answer("bi-user", "revoke", slug, login)["revoked"] == login
+    answer("tenant", "pause", slug)
+    paused = clarity("run", slug)
+    assert (paused.returncode, paused.stdout) == (1, "")
+    assert f"clarity tenant resume {slug}" in paused.stderr
+    answer("tenant", "resume", slug)
+    assert slug in {row["slug"] for row in answer("tenant", "list")}
+    answer("tenant", "delete", slug, "--yes")
+    assert slug not in {row["slug"] for row in answer("tenant", "list")}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["run", "nobody"], 2, "there is no tenant 'nobody'"),
+        (["run", "{slug}", "--as-of", "tomorrow"], 2, "'tomorrow' is not a day; write it like 2026-03-10"),
+        (["tenant", "create", "X", "--slug", "No Good"], 2, "can't be a slug"),
+        (["tenant", "create", "X", "--slug", "{slug}"], 2, "a tenant with this slug already"),
+        (["tenant", "create", "\U0001f600" * 300, "--slug", "smile"], 2, "1 to 200 printable characters"),
+        (["tenant", "create", "X", "--slug", "mars", "--timezone", "Mars/Olympus"], 2, "is not a time zone"),
+        (["tenant", "delete", "{slug}"], 2, "say --yes if that is meant"),
+        (["connector", "add", "{slug}", "files", "--config", "/no/such/file"], 2, "can't be read"),
+        (["connector", "add", "{slug}", "files", "--config", "{bad}"], 2, "is not JSON"),
+        (["connector", "add", "{slug}", "files", "--config", "{empty}"], 2, "files: folder"),
+        (["connector", "add", "{slug}", "fax", "--config", "{empty}"], 2, "There is no connector 'fax'"),
+        (["connector", "test", "{slug}", "files"], 2, "has no files connector"),
+        (["config", "set", "{slug}", "fit", "{bad}"], 2, "is not JSON"),
+        (["config", "set", "{slug}", "fit", "{odd}"], 2, "fit.weights"),
+        (["bi-user", "revoke", "{slug}", "nobody"], 2, "has no BI login"),
+        (["db", "url"], 2, "say either --role owner"),
+        (["db", "url", "--role", "king"], 2, "there is no role 'king'"),
+        (["nonsense"], 2, "No such command"),
+        ([], 2, ""),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else None,
+)
+def test_a_command_misused_says_in_a_line_what_to_do(
+    tenant: Tenant, tmp_path: Path, words: list[str], code: int, sentence: str
+) -> None:
+    files = {"bad": "{", "empty": "{}", "odd": '{"weights": {"industry": "much"}}'}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    places = {name: str(tmp_path / name) for name in files}
+    done = clarity(*(word.format(slug=tenant.slug, **places) for word in words))
+    assert done.returncode == code, done.stderr
+    assert sentence in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_database_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
+    done = clarity(
+        "tenant",
+        "list",
+        CLARITY_HOME=str(tmp_path),
+        CLARITY_DATABASE_URL="postgresql://admin:canary@127.0.0.1:1/clarity",  # pragma: allowlist secret
+    )
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in done.stderr
+    assert "CLARITY_DATABASE_URL" in done.stderr
+    assert "canary" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_url_that_is_none_is_refused_without_being_repeated(tmp_path: Path) -> None:
+    done = clarity("tenant", "list", CLARITY_HOME=str(tmp_path), CLARITY_DATABASE_URL="canary://x:canary@[")
+    assert done.returncode == 2
+    assert "is not a PostgreSQL URL" in done.stderr
+    assert "canary" not in done.stderr
+
+
+def test_migrating_twice_at_once_is_safe(platform: Path) -> None:
+    both = [
+        subprocess.Popen([*CLARITY, "migrate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ends = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert "another migration is running; waiting for it" in ends[0][0] + ends[1][0]
+
+
+def test_every_command_explains_itself(platform: Path) -> None:
+    for words in ([], ["tenant"], ["connector"], ["config"], ["bi-user"], ["demo"], ["db"]):
+        done = clarity(*words, "--help")
+        assert done.returncode == 0
+        assert "Usage" in done.stdout

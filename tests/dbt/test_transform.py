@@ -1,0 +1,75 @@
+"""What a run reports, and how it refuses."""
+
+import pytest
+
+from steps import transform
+from tests.dbt.conftest import Pipeline
+from warehouse import database, lease
+from warehouse.errors import ClarityError
+from warehouse.home import home
+
+
+def test_each_model_of_a_run_is_a_row_of_model_runs(landed: Pipeline) -> None:
+    models = landed.rows("select model, status, rows_affected from control.model_runs order by model")
+    assert ("activities", "success", 4) in models
+    assert [model for model, _, _ in models] == [
+        "accounts",
+        "activities",
+        "identities",
+        "opportunities",
+        "people",
+        "rollup_opportunity_contacts",
+        "rollup_opportunity_facts",
+        "rollup_person_signals_daily",
+    ]
+
+
+def test_rows_that_fail_a_test_are_kept_and_the_run_says_which_test(landed: Pipeline) -> None:
+    account = landed.rows("select id from canonical.accounts where external_id = 'files:a1'")[0][0]
+    landed.score("account", account, 120, "lukewarm")
+    with pytest.raises(ClarityError, match=r"mart_revenue__scores fails within_bounds_.*_combined"):
+        landed.transform("marts")
+    kept = landed.rows(
+        "select model, key, failed_row ->> 'combined' from quality.failures where test like 'within_bounds%'"
+    )
+    assert kept == [("mart_revenue__scores", account, "120")]
+    assert len(landed.rows("select from quality.failures where test like 'accepted_values%tier%'")) >= 1
+
+
+def test_a_run_that_lost_its_lease_writes_nothing(landed: Pipeline) -> None:
+    landed.land("accounts", {"id": "a9", "name": "Too late"})
+    with lease.hold(landed.id, "first", stage="transform") as held:
+        lost = held.fence
+    with lease.hold(landed.id, "second", stage="transform"):
+        with pytest.raises(ClarityError, match="another run"):
+            transform.run(landed.slug, "late", lost)
+    assert landed.rows("select from canonical.accounts where external_id = 'files:a9'") == []
+    assert landed.rows("select from control.model_runs where run_id = 'late'") == []
+
+
+def test_a_run_with_another_tenants_login_is_stopped_by_the_database(
+    landed: Pipeline, other_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_login = database.run_login(other_pipeline.id)
+    monkeypatch.setattr(database, "run_login", lambda _tenant_id: other_login)
+    with pytest.raises(ClarityError, match=r"lease|belongs to tenant"):
+        transform.run(landed.slug, "swapped", 1)
+
+
+def test_dbt_refuses_a_second_tenant_beside_the_first_in_one_process(landed: Pipeline) -> None:
+    with transform._dbt("user=u password=p dbname=d"), pytest.raises(ClarityError, match="process of its own"):
+        transform.run(landed.slug, "second", 1)
+
+
+def test_without_a_deploy_of_this_project_a_run_says_so(landed: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transform, "_fingerprint", lambda: "changed")
+    assert not transform.is_prepared()
+    with pytest.raises(ClarityError, match="run `clarity migrate`"):
+        landed.transform()
+
+
+def test_the_password_is_in_no_log(landed: Pipeline) -> None:
+    password = database.run_login(landed.id).password
+    files = [file for file in (home() / "dbt" / landed.slug).rglob("*") if file.is_file()]
+    assert files
+    assert not [file for file in files if password.encode() in file.read_bytes()]
