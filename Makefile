@@ -1,7 +1,6 @@
 # GTM Clarity. Wants Python 3.11 or later, make and git; everything else comes into .venv. `make help` says what there is.
 
 PYTHON ?= python3
-CHAOS_KILLS ?= 50
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -17,8 +16,6 @@ export UV_COMPILE_BYTECODE := 1
 
 # uv would trust nobody but its own list of authorities, pip trusts the machine's: a company's proxy is in that one.
 export UV_SYSTEM_CERTS := 1
-
-export CHAOS_KILLS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -54,7 +51,7 @@ lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the r
 	@$(BIN)/python tests/borders.py
 
 chaos: $(VENV)/development ## kill the platform in the middle of runs, 50 times or CHAOS_KILLS=n, and print the seed
-	@$(BIN)/pytest tests/chaos --capture=no
+	@CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/pytest tests/chaos --capture=no
 
 screenshot: $(VENV)/development ## take the pictures in the README
 	@$(BIN)/python docs/take_screenshots.py

@@ -181,7 +181,9 @@ def test_a_port_that_somebody_else_took_is_replaced_and_remembered(home: Path) -
     before = airflow_env.choose_port()
     assert airflow_env.choose_port() == before
     with socket.socket() as somebody:
+        somebody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         somebody.bind((airflow_env.HOST, before))
+        somebody.listen()
         somebody.listen()
         after = airflow_env.choose_port()
     assert after != before
