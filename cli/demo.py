@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from cli import airflow_env, platform
@@ -162,29 +163,29 @@ def _bi_login(tenant: DemoTenant) -> Login:
 
 
 def _show(tenant: DemoTenant, accounts: list[dict[str, Any]]) -> None:
-    table = Table("account", "score", "tier", "fit", "engagement", "because", box=None, header_style="dim")
+    console.print(f"\n[bold]{escape(tenant.name)}[/bold] [dim]{escape(tenant.about)}[/dim]", soft_wrap=True)
     for account in accounts:
         colour = TIER_COLOURS[account["tier"]]
-        table.add_row(
-            escape(account["name"]),
-            f"[bold]{account['combined']:.1f}[/bold]",
-            f"[{colour}]{account['tier']}[/{colour}]",
-            "-" if account["fit"] is None else f"{account['fit']:.0f}",
-            f"{account['engagement']:.0f}",
-            escape(account["because"]),
+        fit = "unknown" if account["fit"] is None else f"{account['fit']:.0f}"
+        console.print(
+            f"  [bold]{account['combined']:5.1f}[/bold] [{colour}]{account['tier']:4}[/{colour}]"
+            f" {escape(account['name'])} [dim]fit {fit}, engagement {account['engagement']:.0f}[/dim]"
         )
-    console.print(f"\n[bold]{escape(tenant.name)}[/bold] [dim]{escape(tenant.about)}[/dim]")
-    console.print(table)
+        console.print(Padding(escape(account["because"]), (0, 0, 0, 13)), style="dim")
 
 
 def _show_doors(address: str, seconds: float) -> None:
     first = DEMO_TENANTS[0]
-    login = _bi_login(first)
-    console.print(f"\nReady in {seconds:.0f} s.")
-    console.print(f"  Airflow   {address}   login {airflow_env.ADMIN}, password {airflow_env.admin_password()}")
-    console.print(f"  Marts     {database.url(database.conninfo(login))}", soft_wrap=True)
-    console.print(f"            (the BI login of {escape(first.name)}: it reads that tenant's marts and nothing else)")
-    console.print("  Next      .venv/bin/clarity --help · clarity demo advance 7 · clarity status · clarity down")
+    marts = database.url(database.conninfo(_bi_login(first)))
+    console.print(f"\n[bold]Ready in {seconds:.0f} s.[/bold]")
+    for name, value in (
+        ("Airflow", address),
+        ("", f"login {airflow_env.ADMIN}, password {airflow_env.admin_password()}"),
+        ("Marts", marts),
+        ("", f"the BI login of {first.name}: that tenant's marts and nothing else"),
+        ("Next", "make help, .venv/bin/clarity --help, .venv/bin/clarity demo advance 7, make down"),
+    ):
+        console.print(f"  {name:9}{escape(value)}", soft_wrap=True)
 
 
 def _clock_file() -> Path:

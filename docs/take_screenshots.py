@@ -3,11 +3,12 @@
 .venv/bin/python docs/take_screenshots.py
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 
 from cli import airflow_env
 from cli.airflow_api import Airflow
@@ -26,6 +27,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+VIEWPORT = ViewportSize(width=1600, height=560)
+PANELS = (
+    "react-resizable-panels:grid-ltr",
+    json.dumps({"details-panel,main-panel": {"expandToSizes": {}, "layout": [62, 38]}}),
+)
 
 
 def run_graph(dag_id: str, run_id: str, image: Path) -> None:
@@ -33,14 +39,18 @@ def run_graph(dag_id: str, run_id: str, image: Path) -> None:
     address = airflow_env.web_address()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_browser(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 800})
+        page = browser.new_page(viewport=VIEWPORT)
+        # most of the room for the graph, which stands in the left panel
+        page.add_init_script(f"localStorage.setItem({PANELS[0]!r}, {PANELS[1]!r})")
         page.goto(f"{address}/dags/{dag_id}/runs/{run_id}")
         page.fill("input[name=username]", airflow_env.ADMIN)
         page.fill("input[name=password]", airflow_env.admin_password())
         page.click("button[type=submit]")
         page.wait_for_url(f"**/dags/{dag_id}/runs/**")
-        page.get_by_text("conclude").first.wait_for()
-        page.wait_for_load_state("networkidle")
+        page.get_by_label("Show Graph").click()
+        page.locator(".react-flow__node").filter(has_text="conclude").wait_for()
+        # the graph zooms to its size when it has been laid out
+        page.wait_for_timeout(2000)
         page.screenshot(path=image)
         browser.close()
 
