@@ -16,6 +16,7 @@ export UV_COMPILE_BYTECODE := 1
 
 # uv would trust nobody but its own list of authorities, pip trusts the machine's: a company's proxy is in that one.
 export UV_SYSTEM_CERTS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

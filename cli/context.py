@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from control.access import is_system
 from control.audit import system_actor
+from warehouse.errors import MisuseError
 
 console = Console(highlight=False)
 
@@ -22,6 +24,8 @@ class Context:
 
     @classmethod
     def of(cls, *, as_json: bool, actor: str | None) -> "Context":
+        if actor is not None and (is_system(actor) or not actor.strip()):
+            raise MisuseError("--actor names a member of the tenant; leave it out to act as yourself on this machine")
         return cls(as_json, actor or system_actor())
 
     @classmethod

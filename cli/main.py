@@ -6,9 +6,13 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli import platform, tenants, work
+from cli import platform, work
+from cli.bi_users import bi_app
+from cli.configs import config_app
+from cli.connectors import connector_app
 from cli.context import Context
 from cli.demo import app as demo_app
+from cli.tenants import tenant_app
 from warehouse.errors import ClarityError
 
 app = typer.Typer(
@@ -33,10 +37,10 @@ def options(
 
 platform.register(app)
 work.register(app)
-app.add_typer(tenants.tenant_app, name="tenant")
-app.add_typer(tenants.connector_app, name="connector")
-app.add_typer(tenants.config_app, name="config")
-app.add_typer(tenants.bi_app, name="bi-user")
+app.add_typer(tenant_app, name="tenant")
+app.add_typer(connector_app, name="connector")
+app.add_typer(config_app, name="config")
+app.add_typer(bi_app, name="bi-user")
 app.add_typer(demo_app, name="demo")
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from cli.arguments import Slug
 from cli.context import Context
 from cli.platform import progress
-from cli.tenants import Slug
 from warehouse import database
 from warehouse.errors import MisuseError
 
