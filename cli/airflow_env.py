@@ -131,6 +131,10 @@ def settings() -> dict[str, str]:
             "scheduler_health_check_threshold": 20,
             "orphaned_tasks_check_interval": 10,
             "task_instance_heartbeat_timeout": 60,
+            # No more is queued than there are workers, so a task that waits this long waits for one that hangs or is
+            # gone: it goes to another. At the default of ten minutes a run would stand still for as long.
+            "task_queued_timeout": 90,
+            "task_queued_timeout_check_interval": 15,
         },
         # A worker that misses the moment in which its task ends sleeps until the next heartbeat. At the default of 5 s
         # every second task kept its slot, and its state if it failed or skipped, for 5 s longer than it worked.
