@@ -42,7 +42,7 @@ status: $(VENV)/runtime ## what runs, what does not, and what to do about it
 	@$(BIN)/clarity status
 
 test: lint ## all that CI runs: lint, then every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the rooms
 	@$(BIN)/ruff check --quiet .

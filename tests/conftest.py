@@ -1,6 +1,7 @@
 """A real platform for the tests: one embedded PostgreSQL per session, deployed, and fresh tenants in it."""
 
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -25,17 +26,26 @@ def temporary_home() -> Iterator[Path]:
     """
     from cli import supervisor
     from warehouse import server
+    from warehouse.home import home
 
     folder = Path(tempfile.mkdtemp(prefix="clarity-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLARITY_HOME", str(folder))
         patch.delenv("CLARITY_DATABASE_URL", raising=False)
+        (home() / "airflow-port").write_text(str(_free_port()), encoding="utf-8")
         try:
             yield folder
         finally:
             supervisor.down(lambda _line: None)
             server.stop()
             shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    """A port of the system's choice: two platforms that start at once would both take the preferred one for free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ Nobody shares a login. The administrator makes roles and databases, the owner mi
 the registrar makes them; runs, the control plane and BI tools use logins that belong to one tenant each, so that no
 setting and no SQL that a login can say changes whose rows it sees.
 
-Passwords of the platform's own logins are derived from the platform's key: none is stored.
+Passwords of the platform's own logins are derived from the platform's newest key: none is stored. While a key is being
+replaced, logins that still have the password of an older one are let in with that.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from warehouse.home import secret
 
 URL_VARIABLE = "CLARITY_DATABASE_URL"
 CONNECT_TIMEOUT = 10
+WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - what PostgreSQL says, not a password
 
 OWNER = "clarity_owner"
 REGISTRY = "clarity_registry"
@@ -86,8 +88,9 @@ def admin_conninfo(dbname: str | None = None) -> str:
     return make_conninfo(**{**parameters, **({"dbname": dbname} if dbname else {})})
 
 
-def platform_login(name: str) -> Login:
-    return Login(name, keys.derive(f"login:{name}"))
+def platform_login(name: str, key: keys.Key | None = None) -> Login:
+    """A login of the platform's own, with the password that the newest key derives, or another key."""
+    return Login(name, keys.derive(f"login:{name}", key))
 
 
 def owner_conninfo() -> str:
@@ -132,18 +135,33 @@ def connect(
     application: str = "clarity",
     patience: int = CONNECT_TIMEOUT,
     statement_timeout: int = 0,
+    newest_key_only: bool = False,
 ) -> psycopg.Connection:
     """A connection, or one sentence about why not and what to do. Times are in seconds; 0 is none."""
-    try:
-        return psycopg.connect(
-            conninfo_string,
-            autocommit=autocommit,
-            application_name=application,
-            connect_timeout=patience,
-            options=f"-c statement_timeout={statement_timeout * 1000}" if statement_timeout else None,
-        )
-    except psycopg.OperationalError as error:
-        raise ClarityError(_explain(error, conninfo_string)) from None
+    attempts = iter([conninfo_string] if newest_key_only else _with_each_key(conninfo_string))
+    attempt = next(attempts)
+    while True:
+        try:
+            return psycopg.connect(
+                attempt,
+                autocommit=autocommit,
+                application_name=application,
+                connect_timeout=patience,
+                options=f"-c statement_timeout={statement_timeout * 1000}" if statement_timeout else None,
+            )
+        except psycopg.OperationalError as error:
+            another = next(attempts, None) if WRONG_PASSWORD in str(error) else None
+            if another is None:
+                raise ClarityError(_explain(error, conninfo_string)) from None
+            attempt = another
+
+
+def conninfo_in_force(login: Login) -> str:
+    """The address with the password that the login has at this moment, for programs that log in by themselves."""
+    if len(keys.keyring()) == 1:
+        return conninfo(login)
+    with connect(conninfo(login)) as connection:
+        return conninfo(Login(login.name, connection.info.password))
 
 
 @contextmanager
@@ -167,11 +185,23 @@ def registrar_session() -> Iterator[psycopg.Connection]:
         yield connection
 
 
+def _with_each_key(conninfo_string: str) -> Iterator[str]:
+    """The address as it is; if it is that of a login of ours, then also with the passwords that older keys derive."""
+    yield conninfo_string
+    parameters = conninfo_to_dict(conninfo_string)
+    name = str(parameters.get("user"))
+    if parameters.get("password") == platform_login(name).password and len(keys.keyring()) > 1:
+        for older in keys.keyring()[1:]:
+            yield conninfo(platform_login(name, older), str(parameters["dbname"]))
+        # between the first attempt and the last, a rotation may have given it the newest
+        yield conninfo_string
+
+
 def _explain(error: psycopg.OperationalError, conninfo_string: str) -> str:
     parameters = conninfo_to_dict(conninfo_string)
     where = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
     reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else "no answer"
-    if "password authentication failed" in reason or "does not exist" in reason:
+    if WRONG_PASSWORD in reason or "does not exist" in reason:
         return (
             f"PostgreSQL at {where} does not know the login {parameters.get('user')} as this platform does: "
             f"run `clarity migrate` ({reason})"

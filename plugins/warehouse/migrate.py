@@ -18,8 +18,6 @@ from warehouse import database, roles
 from warehouse.errors import ClarityError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# any fixed number will do; it says "a migration of GTM Clarity" to whoever looks at pg_locks
-LOCK = 7_462_530_118
 
 
 def migrate(
@@ -35,15 +33,14 @@ def migrate(
     the migration's lock.
     """
     database.ensure_up()
-    roles.ensure_databases()
-    with database.connect(database.admin_conninfo(), autocommit=True, application="clarity migrate") as connection:
-        if not _try_lock(connection):
-            report("another migration is running; waiting for it")
-            connection.execute("select pg_advisory_lock(%s)", [LOCK])
-        roles.ensure_schemas(connection)
-        before, after = _current(connection), _upgrade(revision)
-        report(f"schema is at {after}" if before == after else f"schema moved from {before or 'nothing'} to {after}")
-        _hand_audit_to_its_owner(connection)
+    with roles.alone(report) as keeper:
+        roles.ensure_databases(keeper)
+        with database.connect(database.admin_conninfo(), autocommit=True, application="clarity migrate") as connection:
+            roles.ensure_schemas(connection)
+            before, after = _current(connection), _upgrade(revision)
+            moved = f"schema moved from {before or 'nothing'} to {after}"
+            report(f"schema is at {after}" if before == after else moved)
+            _hand_audit_to_its_owner(connection)
         _refresh_tenant_logins()
         with database.connect(database.owner_conninfo(), application="clarity migrate") as owner:
             for table in raw_tables:
@@ -94,10 +91,6 @@ def _current(connection: psycopg.Connection) -> str | None:
     return str(row[0]) if row else None
 
 
-def _try_lock(connection: psycopg.Connection) -> bool:
-    return connection.execute("select pg_try_advisory_lock(%s)", [LOCK]).fetchone() == (True,)
-
-
 def _hand_audit_to_its_owner(connection: psycopg.Connection) -> None:
     """From here on nobody who can log in, the owner included, can change or remove an audit row."""
     me = connection.execute("select current_user, rolsuper from pg_roles where rolname = current_user").fetchone()
@@ -127,8 +120,11 @@ def _hand_audit_to_its_owner(connection: psycopg.Connection) -> None:
 
 
 def _refresh_tenant_logins() -> None:
-    """Give every tenant's logins the passwords that the present key derives: after a restore, or a change of key."""
+    """Every tenant's own logins, with the passwords that the present key derives.
+
+    A dump carries tenants but no roles: restored on another server they are made anew here.
+    """
     with database.connect(database.registrar_conninfo(), autocommit=True) as registrar:
         for (tenant_id,) in registrar.execute("select id from control.tenants order by id").fetchall():
-            for login in (database.run_login(tenant_id), database.control_login(tenant_id)):
-                roles.refresh_login(registrar, login)
+            with registrar.transaction():
+                roles.create_tenant_logins(registrar, tenant_id)

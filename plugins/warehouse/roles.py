@@ -13,6 +13,9 @@ None is a superuser or has BYPASSRLS. Members inherit from their group and can't
 the login that opened the session, which no SET can change.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import psycopg
 from psycopg import sql
 
@@ -28,40 +31,56 @@ RUN_CONNECTIONS = 20
 BI_CONNECTIONS = 10
 BI_STATEMENT_TIMEOUT = "60s"
 MINIMUM_VERSION = 16
+# any fixed number will do; it says "a migration of GTM Clarity" to whoever looks at pg_locks
+LOCK = 7_462_530_118
 
 
-def ensure_databases() -> None:
-    """Make both databases where they are missing."""
+@contextmanager
+def alone(report: Callable[[str], None]) -> Iterator[psycopg.Connection]:
+    """The administrator's connection, for one migration or rotation at a time: roles can't be changed by two at once.
+
+    The lock is held in a database that is there before ours is.
+    """
+    with database.connect(
+        database.admin_conninfo("postgres"), autocommit=True, application="clarity migrate"
+    ) as connection:
+        if connection.execute("select pg_try_advisory_lock(%s)", [LOCK]).fetchone() != (True,):
+            report("another migration is running; waiting for it")
+            connection.execute("select pg_advisory_lock(%s)", [LOCK])
+        yield connection
+
+
+def ensure_databases(connection: psycopg.Connection) -> None:
+    """Make roles and both databases where they are missing. Runs as the administrator, outside of them."""
     name = database.database_name()
-    with _maintenance_connection() as connection:
-        version = connection.info.server_version // 10000
-        if version < MINIMUM_VERSION:
-            raise ClarityError(f"PostgreSQL {MINIMUM_VERSION} or later is needed; this server is {version}")
-        _ensure_role(connection, AUDITOR, login=None)
-        for role in (OWNER, REGISTRY, REGISTRAR, AIRFLOW):
-            _ensure_role(connection, role, login=database.platform_login(role), create_role=role == REGISTRAR)
-        for group in GROUPS:
-            _ensure_role(connection, group, login=None)
-            connection.execute(
-                sql.SQL("grant {} to {} with admin option").format(sql.Identifier(group), sql.Identifier(REGISTRAR))
+    version = connection.info.server_version // 10000
+    if version < MINIMUM_VERSION:
+        raise ClarityError(f"PostgreSQL {MINIMUM_VERSION} or later is needed; this server is {version}")
+    _ensure_role(connection, AUDITOR, login=None)
+    for role in (OWNER, REGISTRY, REGISTRAR, AIRFLOW):
+        _ensure_role(connection, role, login=database.platform_login(role), create_role=role == REGISTRAR)
+    for group in GROUPS:
+        _ensure_role(connection, group, login=None)
+        connection.execute(
+            sql.SQL("grant {} to {} with admin option").format(sql.Identifier(group), sql.Identifier(REGISTRAR))
+        )
+        connection.execute(
+            sql.SQL("grant {} to {} with inherit false, set false").format(
+                sql.Identifier(group), sql.Identifier(REGISTRAR)
             )
-            connection.execute(
-                sql.SQL("grant {} to {} with inherit false, set false").format(
-                    sql.Identifier(group), sql.Identifier(REGISTRAR)
-                )
-            )
-        _ensure_database(connection, name, OWNER)
-        _ensure_database(connection, database.airflow_database_name(), AIRFLOW)
-        connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
-        for role in (REGISTRY, REGISTRAR, *GROUPS):
-            connection.execute(
-                sql.SQL("grant connect on database {} to {}").format(sql.Identifier(name), sql.Identifier(role))
-            )
-        # bulk load and dbt work through temporary tables
-        for role in (PIPELINE, CONTROL):
-            connection.execute(
-                sql.SQL("grant temporary on database {} to {}").format(sql.Identifier(name), sql.Identifier(role))
-            )
+        )
+    _ensure_database(connection, name, OWNER)
+    _ensure_database(connection, database.airflow_database_name(), AIRFLOW)
+    connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
+    for role in (REGISTRY, REGISTRAR, *GROUPS):
+        connection.execute(
+            sql.SQL("grant connect on database {} to {}").format(sql.Identifier(name), sql.Identifier(role))
+        )
+    # bulk load and dbt work through temporary tables
+    for role in (PIPELINE, CONTROL):
+        connection.execute(
+            sql.SQL("grant temporary on database {} to {}").format(sql.Identifier(name), sql.Identifier(role))
+        )
 
 
 def ensure_schemas(connection: psycopg.Connection) -> None:
@@ -80,6 +99,19 @@ def ensure_schemas(connection: psycopg.Connection) -> None:
     for role in (REGISTRY, REGISTRAR, AUDITOR):
         connection.execute(sql.SQL("grant usage on schema control to {}").format(sql.Identifier(role)))
     connection.execute(sql.SQL("grant usage on schema marts to {}").format(sql.Identifier(BI)))
+
+
+def create_tenant_logins(connection: psycopg.Connection, tenant_id: str) -> None:
+    """The two logins that every tenant has, for its runs and for the control plane. Runs as the registrar."""
+    for kind, login, group in (
+        ("run", database.run_login(tenant_id), PIPELINE),
+        ("control", database.control_login(tenant_id), CONTROL),
+    ):
+        create_login(connection, login, group)
+        connection.execute(
+            "insert into control.logins (login, tenant_id, kind) values (%s, %s, %s) on conflict do nothing",
+            [login.name, tenant_id, kind],
+        )
 
 
 def create_login(connection: psycopg.Connection, login: Login, group: str) -> None:
@@ -141,8 +173,3 @@ def _ensure_database(connection: psycopg.Connection, name: str, owner: str) -> N
             )
         )
     connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
-
-
-def _maintenance_connection() -> psycopg.Connection:
-    """A connection to a database that is there before ours is."""
-    return database.connect(database.admin_conninfo("postgres"), autocommit=True, application="clarity migrate")

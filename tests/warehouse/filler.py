@@ -16,8 +16,6 @@ VALUES = {
     "numeric": "1",
     "double precision": "1",
 }
-# columns whose check constraint wants a word of its own
-WORDS = {"role": "'viewer'", "kind": "'bi'"}
 
 
 def fill(admin: psycopg.Connection, tenant_ids: list[str]) -> None:
@@ -31,20 +29,26 @@ def fill(admin: psycopg.Connection, tenant_ids: list[str]) -> None:
     ).fetchall()
     for schema, table in tables:
         columns = admin.execute(
-            "select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef,"
+            "select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,"
             " exists (select from pg_index as i where i.indrelid = a.attrelid and i.indisunique"
-            " and a.attnum = any (i.indkey::int[]))"
+            " and a.attnum = any (i.indkey::int[])),"
+            # a column that allows certain words only gets the first of them
+            " (select substring(pg_get_constraintdef(k.oid) from '''(.*?)''')"
+            " from pg_constraint as k where k.conrelid = a.attrelid and k.contype = 'c' and k.conkey = array[a.attnum])"
             " from pg_attribute as a where a.attrelid = format('%%I.%%I', %s::text, %s::text)::regclass"
             " and a.attnum > 0 and not a.attisdropped and a.attname <> 'tenant_id'",
             [schema, table],
         ).fetchall()
-        wanted = [(name, type_, keyed) for name, type_, not_null, has_default, keyed in columns if not_null or keyed]
+        wanted = [(name, type_, keyed, word) for name, type_, not_null, keyed, word in columns if not_null or keyed]
         for tenant_id in tenant_ids:
             values = [
-                sql.Literal(f"filler-{tenant_id}") if keyed and type_ in ("text", "name") and name not in WORDS
-                else sql.SQL(WORDS.get(name, VALUES[type_]))
-                for name, type_, keyed in wanted
-            ]  # fmt: skip
+                sql.Literal(word)
+                if word
+                else sql.Literal(f"filler-{tenant_id}")
+                if keyed and type_ in ("text", "name")
+                else sql.SQL(VALUES[type_])
+                for _name, type_, keyed, word in wanted
+            ]
             admin.execute(
                 sql.SQL("insert into {} ({}) values ({}) on conflict do nothing").format(
                     sql.Identifier(schema, table),
