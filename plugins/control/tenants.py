@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.types.json import Jsonb
 
-from control import audit
+from control import access, audit
 from warehouse import database, roles
 from warehouse.errors import MisuseError
 
@@ -38,7 +38,8 @@ def create(
     tenant_id: str | None = None,
 ) -> str:
     """Make a tenant with its logins and default configurations. Returns its id."""
-    _validate(name, slug, timezone)
+    access.require_system(actor, "tenant.create")
+    validate(name, slug, timezone)
     tenant_id = tenant_id or str(uuid.uuid4())
     with database.registrar_session() as connection:
         try:
@@ -50,15 +51,7 @@ def create(
             by_organisation = clerk_org_id and "clerk_org_id" in str(violation.diag.constraint_name)
             taken = "Clerk organisation" if by_organisation else "slug"
             raise MisuseError(f"there is a tenant with this {taken} already: `clarity tenant list`") from None
-        for kind, login, group in (
-            ("run", database.run_login(tenant_id), roles.PIPELINE),
-            ("control", database.control_login(tenant_id), roles.CONTROL),
-        ):
-            roles.create_login(connection, login, group)
-            connection.execute(
-                "insert into control.logins (login, tenant_id, kind) values (%s, %s, %s)",
-                [login.name, tenant_id, kind],
-            )
+        roles.create_tenant_logins(connection, tenant_id)
         for type_, config in defaults.scoring.items():
             connection.execute(
                 "insert into control.scoring_configs (id, tenant_id, type, config) values (%s, %s, %s, %s)",
@@ -87,6 +80,7 @@ def create(
 
 def set_paused(tenant_id: str, paused: bool, *, actor: str) -> bool:
     """Pause or resume a tenant's runs. False if that is how it was."""
+    access.require(tenant_id, actor, "tenant.pause" if paused else "tenant.resume")
     with database.control_session(tenant_id) as connection:
         changed = connection.execute(
             "update control.tenants set paused_at = case when %s then now() end"
@@ -107,8 +101,8 @@ def set_paused(tenant_id: str, paused: bool, *, actor: str) -> bool:
 
 def delete(tenant_id: str, *, actor: str) -> None:
     """Remove a tenant with everything that is theirs. The audit trail stays, and says so."""
+    access.require(tenant_id, actor, "tenant.delete")
     with database.registrar_session() as connection:
-        logins = connection.execute("select login from control.logins where tenant_id = %s", [tenant_id]).fetchall()
         audit.record(
             connection,
             tenant_id=tenant_id,
@@ -117,12 +111,19 @@ def delete(tenant_id: str, *, actor: str) -> None:
             resource="tenant",
             resource_id=tenant_id,
         )
-        connection.execute("delete from control.tenants where id = %s", [tenant_id])
-        for (login,) in logins:
-            roles.drop_login(connection, login)
+        remove(connection, tenant_id)
 
 
-def _validate(name: str, slug: str, timezone: str) -> None:
+def remove(connection: psycopg.Connection, tenant_id: str) -> None:
+    """The tenant's row, all that hangs on it, and its logins. Runs as the registrar."""
+    logins = connection.execute("select login from control.logins where tenant_id = %s", [tenant_id]).fetchall()
+    connection.execute("delete from control.tenants where id = %s", [tenant_id])
+    for (login,) in logins:
+        roles.drop_login(connection, login)
+
+
+def validate(name: str, slug: str, timezone: str) -> None:
+    """Raise unless a tenant may be called so."""
     if not SLUG.fullmatch(slug):
         raise MisuseError(
             f"{slug[:60]!r} can't be a slug: 2 to 40 characters, lower-case letters, digits and _, a letter first"

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import traceback
+from collections import Counter
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +15,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from connectors import catalogue
-from connectors.contract import Connector, ConnectorError, Health, ResetState, State, Stream
-from control import connectors, registry
+from connectors.contract import Connector, ConnectorError, Health, Page, ResetState, State, Stream
+from control import connectors, erasure, registry
 from control.connectors import OpenConnector
 from warehouse import database, landing, lease
 from warehouse.errors import ClarityError
@@ -33,11 +36,11 @@ def check(slug: str, connector: str) -> Health:
     """Whether a sync would work, without reading anything."""
     tenant = registry.tenant(slug)
     with database.run_session(tenant.id) as connection:
-        config = connectors.open_connector(connection, tenant.id, connector).config
+        opened = connectors.open_connector(connection, tenant.id, connector)
     try:
-        return asyncio.run(catalogue.connect(connector, config).check())
+        return asyncio.run(catalogue.connect(connector, opened.config).check())
     except ConnectorError as error:
-        return Health(False, str(error))
+        return Health(False, _redacted(str(error), opened))
 
 
 def run(slug: str, connector: str, run_id: str, fence: int | None = None, full: bool = False) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def run(slug: str, connector: str, run_id: str, fence: int | None = None, full: 
         try:
             asyncio.run(sync.read())
         except ConnectorError as error:
-            sync.failures[connector] = str(error)
+            sync.failures[connector] = _redacted(str(error), sync.connector)
         sync.end()
     if sync.failures:
         reasons = "; ".join(f"{what}: {why}" for what, why in sync.failures.items())
@@ -78,11 +81,14 @@ class _Sync:
     landed: dict[str, Landed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    screen: erasure.Screen | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
     _database: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def begin(self, full: bool) -> None:
         known = {stream.name: self._state(stream.name) for stream in catalogue.streams(self.connector.type)}
         self.states = dict.fromkeys(known) if full else known
+        self.screen = erasure.screen(self.connection, self.tenant_id, self.connector.type)
         with self._transaction():
             # The lease is ours, so whatever still says that it runs was killed.
             self.connection.execute(
@@ -123,6 +129,7 @@ class _Sync:
         self.landed.setdefault(stream.name, Landed())
         async for page in source.pages(stream, state):
             self.notes.extend(page.notes)
+            page = self._without_the_erased(stream.name, page)
             # One connection lands for all streams: while it does, the others wait for their vendor.
             async with self._database:
                 self.landed[stream.name] += await asyncio.to_thread(
@@ -139,7 +146,19 @@ class _Sync:
                     fence=self.fence,
                 )
 
+    def _without_the_erased(self, stream: str, page: Page) -> Page:
+        if self.screen is None:
+            return page
+        hides = self.screen.hides
+        records = [record for record in page.records if not hides(stream, record.id, record.payload)]
+        rejected = [refusal for refusal in page.rejected if not hides(stream, refusal.record_id, refusal.raw)]
+        self.left_out[stream] += len(page.records) + len(page.rejected) - len(records) - len(rejected)
+        return replace(page, records=records, rejected=rejected)
+
     def end(self) -> None:
+        self.notes += [
+            f"{stream}: {count} records about erased people left out" for stream, count in (+self.left_out).items()
+        ]
         cursor = orjson.dumps({stream: self._state(stream) for stream in self.states}).decode()
         failure = "; ".join(f"{what}: {why}" for what, why in self.failures.items()) or None
         details = {"run_id": self.run_id, "notes": self.notes, "failures": self.failures}
@@ -175,7 +194,13 @@ class _Sync:
 
     def _sentence(self, stream: Stream, error: BaseException) -> str:
         if isinstance(error, ConnectorError | ClarityError):
-            return str(error)
-        log.error("%s %s failed", self.connector.type, stream.name, exc_info=error)
-        first_line = str(error).partition("\n")[0]
+            return _redacted(str(error), self.connector)
+        traced = _redacted("".join(traceback.format_exception(error)), self.connector)
+        log.error("%s %s failed\n%s", self.connector.type, stream.name, traced)
+        first_line = _redacted(str(error), self.connector).partition("\n")[0]
         return f"{type(error).__name__}: {first_line}"
+
+
+def _redacted(text: str, connector: OpenConnector) -> str:
+    """What a vendor's library says goes into logs and tables, and it may repeat what it was given."""
+    return connector.redacted(text, is_secret=partial(catalogue.is_secret, connector.type))

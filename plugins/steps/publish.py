@@ -13,11 +13,10 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from control import settings
 from warehouse import database
 from warehouse.errors import ClarityError
 
-# a change smaller than this, within the same tier, is no news: neither history nor writeback moves
-MATERIAL_POINTS = 1
 SHOWN_FAILURES = 100
 
 
@@ -125,7 +124,9 @@ def run(tenant_id: str, run_id: str, fence: int) -> dict[str, int]:
             return {"candidates": 0, "moved": 0, "vanished": 0, "history": 0}
         breaches = _breaches(connection, tenant_id, run_id)
         if not breaches:
-            history = connection.execute(HISTORY, {"tenant": tenant_id, "material": MATERIAL_POINTS}).rowcount
+            # a smaller change, within the same tier, is no news: neither history nor writeback moves
+            material = settings.effective(connection, tenant_id).history_material_points
+            history = connection.execute(HISTORY, {"tenant": tenant_id, "material": material}).rowcount
             moved = connection.execute(ENGAGEMENTS, {"tenant": tenant_id}).rowcount
             vanished = connection.execute(VANISHED, {"tenant": tenant_id}).rowcount
             published = connection.execute(

@@ -7,7 +7,7 @@ import pandas as pd
 import psycopg
 from psycopg import sql
 
-from control import configs as stored_configs
+from control import settings
 from scoring.configs import ConfigError, Configs, read_configs
 from scoring.engine import Inputs, score_all
 from warehouse import database
@@ -22,7 +22,7 @@ CANDIDATE_COLUMNS = (
 def run(tenant_id: str, run_id: str, fence: int, as_of: date) -> dict[str, Any]:
     """Replace the tenant's candidates by its scores as of the day. The published scores are not touched."""
     with database.run_session(tenant_id, application="score") as connection:
-        in_force = stored_configs.in_force(connection, tenant_id)
+        in_force = settings.scoring_configs(connection, tenant_id)
         try:
             configs = read_configs(in_force.configs)
         except ConfigError as error:

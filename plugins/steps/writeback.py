@@ -1,7 +1,6 @@
 """Scores back into the CRM: off unless the tenant's settings and a writeback configuration both say on."""
 
-import psycopg
-
+from control import settings
 from warehouse import database
 from warehouse.errors import ClarityError
 
@@ -9,7 +8,7 @@ from warehouse.errors import ClarityError
 def run(tenant_id: str) -> dict[str, str]:
     """Say whether anything is to be written. Switched on for a connector that can't write is an error, not a no-op."""
     with database.run_session(tenant_id) as connection:
-        if not _feature_is_on(connection, tenant_id):
+        if not settings.effective(connection, tenant_id).features.writeback:
             return {"writeback": "off", "because": "features.writeback is off in the tenant's settings"}
         enabled = connection.execute(
             "select c.type, w.entity_type from control.writeback_configs as w"
@@ -21,11 +20,3 @@ def run(tenant_id: str) -> dict[str, str]:
         return {"writeback": "off", "because": "no writeback configuration is enabled"}
     names = ", ".join(f"{connector} {entity}" for connector, entity in enabled)
     raise ClarityError(f"writeback is on for {names}, but this connector can't be written to: disable it")
-
-
-def _feature_is_on(connection: psycopg.Connection, tenant_id: str) -> bool:
-    row = connection.execute(
-        "select coalesce((settings -> 'features' ->> 'writeback')::boolean, false) from control.tenants where id = %s",
-        [tenant_id],
-    ).fetchone()
-    return bool(row and row[0])

@@ -1,0 +1,215 @@
+"""Settings: what a tenant says over what the platform says, and that each one changes something."""
+
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from control import registry, settings
+from sandbox import companies
+from steps import pipeline, provision, writeback
+from tests.conftest import Tenant
+from warehouse import database
+from warehouse.errors import ClarityError, MisuseError
+from warehouse.home import project_root
+
+TODAY = date(2026, 3, 10)
+ACTOR = "system:tests"
+
+# every setting, and the test below that sees it at work
+SEEN_IN = {
+    "timezone": "test_the_timezone_is_the_clock_of_the_tenants_dag",
+    "defaultScoringVersion": "test_a_tenant_can_be_pinned_to_the_configurations_of_an_earlier_version",
+    "historyMaterialPoints": "test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice",
+    "features.writeback": "test_writeback_is_off_until_the_feature_is_on",
+}
+
+
+def change(tenant: Tenant, *assignments: str, unset: tuple[str, ...] = ()) -> bool:
+    return settings.change(tenant.id, actor=ACTOR, assignments=assignments, unset=unset)
+
+
+def shown(tenant: Tenant) -> dict[str, tuple[Any, str]]:
+    return {each.key: (each.value, each.origin) for each in settings.show(tenant.id, actor=ACTOR)}
+
+
+@pytest.fixture
+def company(tenant: Tenant, tmp_path: Path) -> companies.Company:
+    made = companies.generate(7, 4, TODAY)
+    companies.write_csv(tmp_path / "csv", made)
+    provision.add_connector(tenant.id, "files", {"folder": str(tmp_path / "csv")}, actor=ACTOR)
+    return made
+
+
+def test_every_setting_is_seen_at_work_by_a_test(tenant: Tenant) -> None:
+    assert set(shown(tenant)) == set(SEEN_IN)
+    assert set(SEEN_IN.values()) <= set(globals())
+
+
+def test_a_tenant_that_says_nothing_has_the_platforms_settings(tenant: Tenant) -> None:
+    assert shown(tenant) == {
+        "timezone": ("UTC", "own"),
+        "defaultScoringVersion": (None, "default"),
+        "historyMaterialPoints": (1.0, "default"),
+        "features.writeback": (False, "default"),
+    }
+
+
+def test_what_a_tenant_sets_is_its_own_until_it_is_unset(tenant: Tenant) -> None:
+    assert change(tenant, "features.writeback=true", "historyMaterialPoints=2.5")
+    assert not change(tenant, "features.writeback=true")
+    assert shown(tenant)["features.writeback"] == (True, "own")
+    assert shown(tenant)["historyMaterialPoints"] == (2.5, "own")
+    assert change(tenant, unset=("features.writeback", "timezone"))
+    assert shown(tenant)["features.writeback"] == (False, "default")
+    assert shown(tenant)["timezone"] == ("UTC", "default")
+    with database.control_session(tenant.id) as connection:
+        rows = connection.execute(
+            "select changes -> 'before' -> 'features', changes -> 'after' -> 'features' from control.audit_log"
+            " where action = 'tenant.settings' order by seq"
+        ).fetchall()
+    assert rows == [(None, {"writeback": True}), ({"writeback": True}, None)]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("colour=blue", "there is no setting 'colour'; there are timezone, defaultScoringVersion"),
+        ("features=true", "there is no setting 'features'"),
+        ("features.teleport=true", "there is no setting 'features.teleport'"),
+        ("timezone.city=Rome", "there is no setting 'timezone.city'"),
+        ("timezone", "write KEY=VALUE"),
+        ("=", "there is no setting ''"),
+        ("", "write KEY=VALUE"),
+        ("timezone=Mars/Olympus", "timezone must be an IANA time zone, like Europe/Berlin"),
+        ("timezone=../../etc/passwd", "timezone must be an IANA time zone"),
+        ("timezone=7", "timezone must be an IANA time zone"),
+        ("timezone=a\x00b", "timezone must be an IANA time zone"),
+        ("timezone=" + "x" * 10_000, "timezone must be an IANA time zone"),
+        ("timezone=\N{GRINNING FACE}", "timezone must be an IANA time zone"),
+        ("features.writeback=yes", "features.writeback must be true or false"),
+        ("features.writeback=1", "features.writeback must be true or false"),
+        ('features.writeback={"on": true}', "features.writeback must be true or false"),
+        ("historyMaterialPoints=NaN", "historyMaterialPoints must be 0 to 100"),
+        ("historyMaterialPoints=-1", "historyMaterialPoints must be 0 to 100"),
+        ("historyMaterialPoints=" + "[" * 100_000, "historyMaterialPoints must be 0 to 100"),
+        ("historyMaterialPoints=" + "9" * 10_000, "historyMaterialPoints must be 0 to 100"),
+        ("defaultScoringVersion=0", "defaultScoringVersion must be a score_version"),
+        ("defaultScoringVersion=1.5", "defaultScoringVersion must be a score_version"),
+        ("defaultScoringVersion=2", "the latest score_version is 1"),
+        ("x" * 10_000 + "=1", "there is no setting 'xxx"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_a_wrong_setting_is_refused_with_its_name_and_what_is_allowed(
+    tenant: Tenant, assignment: str, sentence: str
+) -> None:
+    before = shown(tenant)
+    with pytest.raises(MisuseError) as refused:
+        change(tenant, "features.writeback=true", assignment)
+    assert sentence in str(refused.value)
+    assert len(str(refused.value)) < 400
+    assert shown(tenant) == before
+
+
+def test_a_stored_setting_that_is_none_stops_what_reads_it_and_can_be_taken_out(tenant: Tenant) -> None:
+    with database.control_session(tenant.id) as connection:
+        connection.execute(
+            "update control.tenants set settings = %s where id = %s", [Jsonb({"colour": "blue"}), tenant.id]
+        )
+    with pytest.raises(ClarityError, match=r"there is no setting 'colour'.*--unset KEY"):
+        writeback.run(tenant.id)
+    assert change(tenant, unset=("colour",))
+    assert writeback.run(tenant.id)["writeback"] == "off"
+
+
+def test_only_an_admin_sets_and_a_viewer_may_look(tenant: Tenant) -> None:
+    with database.control_session(tenant.id) as connection:
+        connection.execute(
+            "insert into control.members (id, tenant_id, user_id, role) values ('m-' || %s, %s, 'vera', 'viewer')",
+            [tenant.id, tenant.id],
+        )
+    assert settings.show(tenant.id, actor="vera")
+    with pytest.raises(ClarityError, match=r"vera is a viewer; tenant\.settings needs the role admin"):
+        settings.change(tenant.id, actor="vera", assignments=["features.writeback=true"])
+
+
+# ── each setting at work ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_timezone_is_the_clock_of_the_tenants_dag(tenant: Tenant) -> None:
+    change(tenant, "timezone=Asia/Tokyo")
+    assert registry.tenant(tenant.slug).timezone == "Asia/Tokyo"
+    # Airflow reads its configuration when it is first imported, so it is asked in a process of its own
+    program = (
+        "import os, sys; from cli import airflow_env; os.environ.update(airflow_env.settings());"
+        "from airflow.dag_processing.dagbag import DagBag;"
+        "print(DagBag(dag_folder=sys.argv[1]).dags[sys.argv[2]].schedule.timezone)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(project_root() / "dags"), f"pipeline__{tenant.slug}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(project_root())},
+        timeout=120,
+    )
+    assert "Asia/Tokyo" in done.stdout, done.stderr[-2000:]
+
+
+def test_writeback_is_off_until_the_feature_is_on(tenant: Tenant) -> None:
+    off = "features.writeback is off in the tenant's settings"
+    assert writeback.run(tenant.id)["because"] == off
+    change(tenant, "features.writeback=true")
+    assert writeback.run(tenant.id)["because"] == "no writeback configuration is enabled"
+
+
+def test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice(
+    tenant: Tenant, company: companies.Company, tmp_path: Path
+) -> None:
+    def history_after(points: float, days: int) -> int:
+        change(tenant, f"historyMaterialPoints={points}")
+        before = count(tenant, "scores.score_history")
+        pipeline.run(tenant.slug, as_of=date(2026, 3, 10 + days))
+        return count(tenant, "scores.score_history") - before
+
+    history_after(1, 0)
+    # with time alone passing every score sinks a little
+    moved_much = history_after(100, 3)
+    moved_at_all = history_after(0, 6)
+    assert moved_at_all > moved_much
+    assert moved_at_all == count(tenant, "scores.engagements")
+
+
+def test_a_tenant_can_be_pinned_to_the_configurations_of_an_earlier_version(
+    tenant: Tenant, company: companies.Company
+) -> None:
+    def scores() -> list[tuple[Any, ...]]:
+        pipeline.run(tenant.slug, as_of=TODAY)
+        with database.control_session(tenant.id) as connection:
+            return connection.execute(
+                "select entity_id, score_version, fit_score, engagement_score from scores.engagements order by 1"
+            ).fetchall()
+
+    provision.set_scoring_config(tenant.id, "fit", {"industries": ["Software"]}, actor=ACTOR)
+    second = scores()
+    provision.set_scoring_config(tenant.id, "engagement", {"saturation": 9.0}, actor=ACTOR)
+    provision.set_scoring_config(tenant.id, "fit", {"industries": ["Retail"]}, actor=ACTOR)
+    latest = scores()
+    assert {row[1] for row in second} == {2}
+    assert {row[1] for row in latest} == {4}
+    change(tenant, "defaultScoringVersion=2")
+    assert scores() == second
+    change(tenant, "defaultScoringVersion=null")
+    assert scores() == latest
+
+
+def count(tenant: Tenant, table: str) -> int:
+    with database.control_session(tenant.id) as connection:
+        row = connection.execute(f"select count(*) from {table}".encode()).fetchone()
+    assert row is not None
+    return int(row[0])
