@@ -3,7 +3,7 @@
 Declarations are cheap to read; the client, and whatever vendor library it needs, is imported only when it is asked for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +23,12 @@ def streams(name: str) -> tuple[Stream, ...]:
     return declared
 
 
+def is_secret(name: str, key: str) -> bool:
+    """Whether this field of the connector's configuration is to be kept from people's eyes."""
+    declared: Collection[str] | None = getattr(import_module(f"connectors.{_known(name)}.streams"), "SECRETS", None)
+    return declared is None or key in declared
+
+
 def all_streams() -> Iterator[tuple[str, Stream]]:
     """Every stream of every connector: what raw needs a table for."""
     return ((name, stream) for name in names() for stream in streams(name))
@@ -34,5 +40,5 @@ def connect(name: str, config: Mapping[str, Any]) -> Connector:
 
 def _known(name: str) -> str:
     if name not in names():
-        raise Fatal(f"There is no connector {name!r}. There are: {', '.join(names())}.")
+        raise Fatal(f"There is no connector {name[:40]!r}. There are: {', '.join(names())}.")
     return name

@@ -4,6 +4,10 @@ A connector is a folder named after the product, with `streams.py` (STREAMS: wha
 (Client: how). It knows no database: it yields pages, someone else lands them. State is opaque to everyone but the
 connector that made it.
 
+`streams.py` also says which fields of the configuration are secret: SECRETS = ("client_secret", "refresh_token"), or
+() if none is. They can be given without standing in a file, are kept when the rest is configured anew, may be rotated
+by the vendor, and are shown as ***. Of a connector that does not say, every field is taken for a secret.
+
 Errors are classes by what to do next:
 
     ConnectorError

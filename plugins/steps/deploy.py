@@ -54,10 +54,10 @@ def _sources() -> Iterator[Path]:
 
 def _deployed() -> str | None:
     try:
-        with database.connect(database.owner_conninfo()) as owner:
+        with database.connect(database.owner_conninfo(), newest_key_only=True) as owner:
             row = owner.execute("select obj_description(to_regnamespace('control'), 'pg_namespace')").fetchone()
     except ClarityError:
-        # a database that does not know the owner yet has had no deployment
+        # a database that does not know the owner, or knows it by an older key, has had no deployment by this platform
         return None
     text = str(row[0]) if row and row[0] else ""
     return text.removeprefix("deployed ") or None

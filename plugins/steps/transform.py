@@ -69,7 +69,7 @@ def run(slug: str, run_id: str, fence: int, select: Sequence[str] = ("canonical"
     tenant = registry.tenant(slug)
     folder = home() / "dbt" / slug
     variables = {"tenant_id": tenant.id, "run_id": run_id, "fence": fence}
-    with _dbt(database.conninfo(database.run_login(tenant.id))):
+    with _dbt(database.conninfo_in_force(database.run_login(tenant.id))):
         outcome = _invoke(
             folder,
             [

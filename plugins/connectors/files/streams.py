@@ -11,3 +11,5 @@ STREAMS = (
     Stream("opportunities", primary_key="id"),
     Stream("activities", primary_key="id"),
 )
+
+SECRETS = ()
