@@ -29,8 +29,9 @@ def add_bi_user(
 @bi_app.command("list")
 def list_bi_users(context: typer.Context, tenant: Slug) -> None:
     """A tenant's BI logins."""
-    names = bi_users.names(registry.tenant(tenant).id)
-    Context.current(context).table(("login",), [(name,) for name in names], empty="None yet: clarity bi-user add")
+    here = Context.current(context)
+    names = bi_users.names(registry.tenant(tenant).id, actor=here.actor)
+    here.table(("login",), [(name,) for name in names], empty="None yet: clarity bi-user add")
 
 
 @bi_app.command("revoke")

@@ -14,6 +14,8 @@ from control.access import is_system
 from control.audit import system_actor
 from warehouse.errors import MisuseError
 
+LONGEST_ACTOR = 200
+
 console = Console(highlight=False)
 
 
@@ -24,7 +26,7 @@ class Context:
 
     @classmethod
     def of(cls, *, as_json: bool, actor: str | None) -> "Context":
-        if actor is not None and (is_system(actor) or not actor.strip()):
+        if actor is not None and (is_system(actor) or not actor.isprintable() or not 0 < len(actor) <= LONGEST_ACTOR):
             raise MisuseError("--actor names a member of the tenant; leave it out to act as yourself on this machine")
         return cls(as_json, actor or system_actor())
 

@@ -155,7 +155,7 @@ def _bi_login(tenant: DemoTenant) -> Login:
     tenant_id = registry.tenant(tenant.slug).id
     if note.exists():
         login = Login(**json.loads(note.read_text(encoding="utf-8")))
-        if login.name in bi_users.names(tenant_id):
+        if login.name in bi_users.names(tenant_id, actor="system:demo"):
             return login
     login = bi_users.add(tenant_id, actor="system:demo")
     write_private(note, json.dumps({"name": login.name, "password": login.password}))

@@ -6,13 +6,17 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli import platform, work
+from cli import audit_trail, platform, prove, work
 from cli.bi_users import bi_app
 from cli.configs import config_app
 from cli.connectors import connector_app
 from cli.context import Context
 from cli.demo import app as demo_app
+from cli.mappings import mapping_app
+from cli.members import member_app
+from cli.templates import template_app
 from cli.tenants import tenant_app
+from cli.writeback_configs import writeback_config_app
 from warehouse.errors import ClarityError
 
 app = typer.Typer(
@@ -37,9 +41,15 @@ def options(
 
 platform.register(app)
 work.register(app)
+prove.register(app)
+audit_trail.register(app)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(connector_app, name="connector")
 app.add_typer(config_app, name="config")
+app.add_typer(mapping_app, name="mapping")
+app.add_typer(template_app, name="template")
+app.add_typer(writeback_config_app, name="writeback-config")
+app.add_typer(member_app, name="member")
 app.add_typer(bi_app, name="bi-user")
 app.add_typer(demo_app, name="demo")
 

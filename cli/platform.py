@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.context import Context, console
+from control import access
 from warehouse import database
 from warehouse.errors import MisuseError
 from warehouse.home import home
@@ -92,12 +93,13 @@ def db_url(
 ) -> None:
     """Print the address to log in with, password included: for psql and dbt, not for logs."""
     here = Context.current(context)
+    access.require_system(here.actor, "db url")
     if (role is None) == (tenant is None):
         raise MisuseError("say either --role owner (or registry, admin) or --tenant SLUG")
     if tenant is not None:
         from control import registry
 
-        conninfo = database.conninfo(database.run_login(registry.tenant(tenant).id))
+        conninfo = database.conninfo_in_force(database.run_login(registry.tenant(tenant).id))
     else:
         known: dict[str, Callable[[], str]] = {
             "owner": database.owner_conninfo,

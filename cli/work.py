@@ -8,6 +8,7 @@ import typer
 from cli.arguments import Slug
 from cli.context import Context
 from cli.platform import progress
+from control import access, registry
 from warehouse import database
 from warehouse.errors import MisuseError
 
@@ -31,6 +32,7 @@ def run(
 
     here = Context.current(context)
     database.ensure_up()
+    access.require(registry.tenant(tenant).id, here.actor, "run.start")
     with progress(here) as report:
         pipeline.run(tenant, as_of=parse_day(as_of), full=full, report=report)
     here.say(f"{tenant} is scored.", tenant=tenant, scored=True)

@@ -52,8 +52,8 @@ def tenant(slug: str) -> TenantEntry:
     for entry in entries:
         if entry.slug == slug:
             return entry
-    known = ", ".join(entry.slug for entry in entries[:10]) or "none yet: `clarity tenant create NAME --slug SLUG`"
-    raise MisuseError(f"there is no tenant {slug!r}. Known: {known}")
+    # the others' names are not for whoever mistyped: it may be a member of one
+    raise MisuseError(f"there is no tenant {slug[:60]!r}: `clarity tenant list` shows those there are")
 
 
 def _ask() -> list[TenantEntry]:
