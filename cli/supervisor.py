@@ -155,6 +155,8 @@ def _await_health(report: Report) -> None:
                 told.add(component.name)
                 report(f"{component.name} {component.detail}")
         if all(component.state == "running" for component in states):
+            # what the first task would wait for; until it is built the API server answers nobody, `status` neither
+            _ask("/execution/health", timeout=60)
             return
         if not _supervisor_lives():
             raise ClarityError(f"Airflow did not start. {_last_words(SUPERVISOR)}")

@@ -56,9 +56,9 @@ def test_up_before_the_first_migration_says_what_to_run(home: Path) -> None:
 
 
 def test_after_up_everything_runs(up: Path) -> None:
-    states = supervisor.status()
-    assert [component.name for component in states] == [POSTGRES, SUPERVISOR, *COMPONENTS]
-    assert {component.state for component in states} == {"running"}, states
+    # on a busy machine the API server may be silent for longer than `status` listens
+    _wait_until(lambda: {component.state for component in supervisor.status()} == {"running"}, 30)
+    assert [component.name for component in supervisor.status()] == [POSTGRES, SUPERVISOR, *COMPONENTS]
 
 
 def test_up_again_changes_nothing(up: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_killed_supervisor_is_told_of_and_two_ups_at_once_repair_it_once(up: P
     environment = airflow_env.environment()
     both = [subprocess.Popen([sys.executable, "-c", UP], env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]
-    assert {component.state for component in supervisor.status()} == {"running"}
+    _wait_until(lambda: {component.state for component in supervisor.status()} == {"running"}, 30)
     assert not [record for record in unwatched if record.is_alive]
     assert len([process for process in psutil.process_iter() if _is_supervisor(process)]) == 1
 
