@@ -121,5 +121,15 @@ def _session(pid: int) -> int | None:
 def _works_for_us(process: psutil.Process) -> bool:
     try:
         return process.environ().get("CLARITY_HOME") == str(home())
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return _is_a_worker_of_this_user(process)
+
+
+def _is_a_worker_of_this_user(process: psutil.Process) -> bool:
+    """Airflow's workers show their environment to root alone; to others their owner and their title must do."""
+    try:
+        return process.uids().real == os.getuid() and " ".join(process.cmdline()).startswith("airflow worker")
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
