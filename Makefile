@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FOREIGN := build/contracts
+PEERS := .venv-bench
 
 # Nothing phones home.
 export DO_NOT_TRACK := 1
@@ -14,17 +16,18 @@ export AIRFLOW__COSMOS__ENABLE_TELEMETRY := False
 unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE := 1
 
-# uv would trust nobody but its own list of authorities, pip trusts the machine's: a company's proxy is in that one.
+# uv and node would trust nobody but their own list of authorities, pip trusts the machine's: a company's proxy is there.
 export UV_SYSTEM_CERTS := 1
+export NODE_USE_SYSTEM_CA := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status test lint chaos screenshot lock clean
+.PHONY: help setup demo up down status test test-contracts lint chaos bench-load screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
-	    printf '  make %-11s %s\n' "$${line%%:*}" "$${line##*' ## '}";; esac; done < Makefile
+	    printf '  make %-14s %s\n' "$${line%%:*}" "$${line##*' ## '}";; esac; done < Makefile
 
 setup: $(VENV)/runtime ## make .venv with all that the platform runs on
 	@echo 'setup: $(VENV) is ready'
@@ -42,7 +45,11 @@ status: $(VENV)/runtime ## what runs, what does not, and what to do about it
 	@$(BIN)/clarity status
 
 test: lint ## all that CI runs: lint, then every test
-	@$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts
+
+test-contracts: $(VENV)/development $(FOREIGN)/python ## the connectors against servers that none of us wrote
+	@if [ -n "$${CLARITY_CONTRACTS:-}" ]; then $(MAKE) --no-print-directory $(FOREIGN)/node; fi
+	@$(BIN)/pytest tests/contracts tests/sandbox/test_salesforce_bare.py
 
 lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the rooms
 	@$(BIN)/ruff check --quiet .
@@ -51,19 +58,25 @@ lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the r
 	@$(BIN)/sqlfluff lint dbt
 	@$(BIN)/python tests/borders.py
 
-chaos: $(VENV)/development ## kill the platform in the middle of runs, 50 times or CHAOS_KILLS=n, and print the seed
+chaos: $(VENV)/development ## kill runs and syncs in their middle, 50 times each or CHAOS_KILLS=n, and print the seed
+	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py -k round_after_round
 	@CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/pytest tests/chaos --capture=no
+
+bench-load: $(VENV)/development $(PEERS)/ready ## a million rows into raw, next to dlt and to a bare COPY; OPTIONS=--help for sizes
+	@$(BIN)/python -m benchmarks.load $(OPTIONS)
 
 screenshot: $(VENV)/development ## take the pictures in the README
 	@$(BIN)/python docs/take_screenshots.py
 
-lock: $(VENV)/development ## compile requirements.txt and requirements-dev.txt anew from their .in files
+lock: $(VENV)/development ## compile the requirements anew from their .in files
 	@$(call compile,requirements)
 	@$(call compile,requirements-dev) --constraint requirements.txt
-	@! grep -n '://' requirements.txt requirements-dev.txt || { echo 'The lock names an address; it must not.' >&2; exit 1; }
+	@$(call compile,requirements-contracts) --constraint requirements.txt
+	@$(call compile,requirements-bench)
+	@! grep -n '://' requirements*.txt || { echo 'The lock names an address; it must not.' >&2; exit 1; }
 
 clean: ## remove .venv and all caches; the data in .clarity stays
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt/target dbt/logs
+	rm -rf $(VENV) $(PEERS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt/target dbt/logs
 
 compile = $(BIN)/uv pip compile $(1).in --output-file $(1).txt --quiet --universal --python-version 3.11 --generate-hashes \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links
@@ -76,6 +89,30 @@ $(VENV)/runtime: requirements.txt pyproject.toml
 $(VENV)/development: requirements-dev.txt pyproject.toml
 	$(call install,$<)
 	@touch $(VENV)/runtime $(VENV)/development
+
+# The foreign servers keep to themselves: a virtual environment for those from PyPI, which brings node for the others.
+$(FOREIGN)/python: requirements-contracts.txt
+	@rm -rf $(FOREIGN) && mkdir -p $(FOREIGN)
+	@echo 'test-contracts: installing a Salesforce that others wrote, and node'
+	@$(BIN)/python -m venv $(FOREIGN)/venv
+	@{ $(uv-is-here) && $(uv) pip install --python $(FOREIGN)/venv/bin/python $(locked) --requirement $<; } || \
+	    $(FOREIGN)/venv/bin/python -m pip install $(locked) --requirement $<
+	@touch $@
+
+$(FOREIGN)/node: $(FOREIGN)/python tests/contracts/package-lock.json
+	@echo 'test-contracts: installing prism'
+	@cp tests/contracts/package.json tests/contracts/package-lock.json $(FOREIGN)
+	@PATH="$(CURDIR)/$(FOREIGN)/venv/bin:$$PATH" npm ci --prefix $(FOREIGN) --ignore-scripts --no-audit --no-fund \
+	    --loglevel=error >/dev/null
+	@touch $@
+
+# The peers that we are measured against bring versions of their own.
+$(PEERS)/ready: requirements-bench.txt
+	@rm -rf $(PEERS) && $(BIN)/python -m venv $(PEERS)
+	@echo 'bench-load: installing dlt'
+	@{ $(uv-is-here) && $(uv) pip install --python $(PEERS)/bin/python $(locked) --requirement $<; } || \
+	    $(PEERS)/bin/python -m pip install $(locked) --requirement $<
+	@touch $@
 
 # A package that was being installed when someone pulled the plug looks whole to uv and pip ever after:
 # where an installation left its mark `unfinished`, .venv is made anew.

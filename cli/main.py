@@ -6,7 +6,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli import audit_trail, platform, prove, work
+from cli import audit_trail, platform, prove, quarantine, work
 from cli.bi_users import bi_app
 from cli.configs import config_app
 from cli.connectors import connector_app
@@ -41,6 +41,7 @@ def options(
 
 platform.register(app)
 work.register(app)
+quarantine.register(app)
 prove.register(app)
 audit_trail.register(app)
 app.add_typer(tenant_app, name="tenant")

@@ -98,6 +98,15 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
+class StageChange:
+    """A stage that an opportunity reached, and when; the first one is its beginning."""
+
+    opportunity_id: str
+    stage: str
+    changed_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Company:
     """Everything that a tenant's systems know, as rows of text."""
 
@@ -184,6 +193,19 @@ def generate(
 def advance(company: Company, days: int) -> Company:
     """The same world some days later."""
     return _generate(replace(company.world, today=company.world.today + timedelta(days=days)))
+
+
+def stage_changes(company: Company) -> Iterator[StageChange]:
+    """The whole way of every opportunity of the company, stage by stage, up to today."""
+    world = company.world
+    known = {opportunity.id for opportunity in company.opportunities}
+    for number in range(1, world.accounts + 1):
+        life = _Life(world, number)
+        for deal in life.deals_ever:
+            if life.opportunity_id(deal) in known:
+                for day, stage in deal.steps:
+                    if day < world.today:
+                        yield StageChange(life.opportunity_id(deal), stage, life.stage_changed_at(deal, day, stage))
 
 
 def write_csv(folder: Path, company: Company) -> None:
@@ -305,11 +327,11 @@ class _Life:
             if deal.ends < self.world.since or deal.begins > last_day:
                 continue
             since, stage = deal.stage(last_day)
-            changed = _at(since, self._rng("stage", deal.number, stage))
+            changed = self.stage_changed_at(deal, since, stage)
             closed = stage.startswith("Closed")
             expected = since if closed else deal.begins + timedelta(days=90)
             yield Opportunity(
-                id=f"OPP-{self.number:04}-{deal.number}",
+                id=self.opportunity_id(deal),
                 account_id=self.id,
                 name=f"{self.brand}: {deal.product}",
                 stage=stage,
@@ -320,6 +342,12 @@ class _Life:
                 is_closed=str(closed).lower(),
                 contact_ids=";".join(contact.person.id for contact in deal.contacts),
             )
+
+    def opportunity_id(self, deal: _Deal) -> str:
+        return f"OPP-{self.number:04}-{deal.number}"
+
+    def stage_changed_at(self, deal: _Deal, day: date, stage: str) -> str:
+        return _at(day, self._rng("stage", deal.number, stage))
 
     def activities(self) -> Iterator[Activity]:
         month = self.world.since.replace(day=1)

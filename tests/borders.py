@@ -66,7 +66,7 @@ ROOMS = {
     ),
     "connectors": Room(
         place="plugins/connectors",
-        may_import="httpx simple_salesforce orjson fsspec pyarrow pydantic",
+        may_import="httpx simple_salesforce requests jwt cryptography orjson fsspec pyarrow pydantic",
         may_not={
             "control warehouse": "a connector is given its config and hands out pages; a step opens and lands",
             "sqlalchemy psycopg sqlite3": "a connector knows no database: landing its pages is a step's work",
@@ -132,7 +132,7 @@ ROOMS = {
     ),
     "sandbox": Room(
         place="sandbox",
-        may_import="orjson",
+        may_import="orjson starlette uvicorn jwt",
         may_not={
             "dags steps connectors control warehouse scoring cli": NO_PRODUCT_IN_THE_SANDBOX,
             ANYTHING_ELSE: OPEN_THE_BORDER,

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 
@@ -46,6 +48,22 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def sockets_of(process: psutil.Process) -> list[Any]:
+    """One that ended meanwhile has none."""
+    try:
+        return list(process.net_connections("all"))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def command_line_of(process: psutil.Process) -> str:
+    """One that ended meanwhile has none."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from connectors.contract import Connector, Fatal, Stream
+from connectors.contract import Connector, Fatal, Renew, Stream
 
 
 @cache
@@ -34,8 +34,8 @@ def all_streams() -> Iterator[tuple[str, Stream]]:
     return ((name, stream) for name in names() for stream in streams(name))
 
 
-def connect(name: str, config: Mapping[str, Any]) -> Connector:
-    return cast(Connector, import_module(f"connectors.{_known(name)}.client").Client(config))
+def connect(name: str, config: Mapping[str, Any], renew: Renew | None = None) -> Connector:
+    return cast(Connector, import_module(f"connectors.{_known(name)}.client").Client(config, renew))
 
 
 def _known(name: str) -> str:

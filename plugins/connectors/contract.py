@@ -19,7 +19,7 @@ Errors are classes by what to do next:
     └── Fatal            nothing helps but changing the configuration or the source
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from re import fullmatch
@@ -116,12 +116,18 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records, and the state to go on from once they are committed. `notes` are for whoever reads the sync log."""
+    """Some records, and the state to go on from once they are committed. `notes` are for whoever reads the sync log.
+
+    `completes` stands on the last page of a reading of everything: how many records that reading held, resumed or not.
+    It is what the next such reading is measured against. Where absence means deletion, the whole reading must have come
+    from one call of `pages`, and only its last page moves the state.
+    """
 
     records: Sequence[Record]
     state: State | None
     rejected: Sequence[Rejected] = ()
     notes: Sequence[str] = ()
+    completes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +138,40 @@ class Health:
     message: str
 
 
+class Renew(Protocol):
+    """The way to new secrets for a client whose present ones have expired or are replaced by the vendor.
+
+    Blocks; to be called in a thread. Of all processes that come with the same stale secrets one asks the vendor, with
+    the present configuration, and its answer is kept before anybody sees it. Returns the configuration to go on with.
+    """
+
+    def __call__(
+        self, *, stale: Mapping[str, str], ask_vendor: Callable[[Mapping[str, Any]], Mapping[str, str]]
+    ) -> Mapping[str, Any]: ...
+
+
 class Connector(Protocol):
-    """Made of its configuration alone: `Client(config)` calls nobody; it raises Fatal if the configuration is wrong."""
+    """Made as `Client(config, renew)`, which calls nobody; raises Fatal if the configuration is wrong.
+
+    Without `renew` it keeps no secret that the vendor rotates: enough to check a configuration, not for a sync.
+    """
 
     @property
-    def streams(self) -> Sequence[Stream]: ...
+    def streams(self) -> Sequence[Stream]:
+        """Those that this configuration reads. They stand in the catalogue too, where they may declare less."""
+        ...
 
     async def check(self) -> Health:
         """Cheap: one call at most."""
         ...
 
     def pages(self, stream: Stream, state: State | None) -> AsyncIterator[Page]:
-        """What changed since `state`, everything without one. Reads at least once: landing drops what is known."""
+        """What changed since `state`, everything without one. Reads at least once: landing drops what is known.
+
+        The next page is fetched while one lands: what follows a `yield` runs before its page is committed.
+        """
+        ...
+
+    def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:
+        """Try once more what was refused, from what Rejected, or the refused Record's payload, had kept of it."""
         ...

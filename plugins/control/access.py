@@ -51,6 +51,8 @@ PERMISSIONS = {
     "writeback_config.set": "manager",
     "writeback_config.enable": "admin",
     "writeback_config.disable": "manager",
+    "quarantine.list": "viewer",
+    "quarantine.replay": "manager",
     "run.start": "manager",
 }
 

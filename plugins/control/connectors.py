@@ -255,6 +255,8 @@ def _store(
     connection: psycopg.Connection, tenant_id: str, present: OpenConnector, secrets: Mapping[str, str]
 ) -> dict[str, Any]:
     config = {**present.config, **secrets}
+    if config == present.config:
+        return config
     envelope = sealing.seal(config, tenant_id=tenant_id, connector_id=present.id)
     connection.execute(
         "update control.connectors set config = %s where tenant_id = %s and id = %s",

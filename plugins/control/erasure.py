@@ -361,9 +361,10 @@ def _streams_of_people(connection: psycopg.Connection) -> list[tuple[str, str]]:
 def _told(stream: str, connector: str, record_id: str | None, payload: Any) -> Iterator[str]:
     """Everything in a record by which an erased person would be recognised."""
     ids = [] if record_id is None else [record_id]
-    if isinstance(payload, str):
+    line = payload.get("line") if isinstance(payload, Mapping) else payload
+    if isinstance(line, str):
         # a line that could not be read as a record: one of its cells may be the id
-        ids += [cell.strip() for cell in _CELLS.split(payload)]
+        ids += [cell.strip() for cell in _CELLS.split(line)]
     if isinstance(payload, Mapping):
         yield from (
             _about_person(connector, value) for name in PERSON_FIELDS if isinstance(value := payload.get(name), str)

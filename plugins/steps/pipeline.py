@@ -4,7 +4,7 @@ Each stage holds the tenant's run lease under the run's name and leaves it with 
 gives it back. Any stage can be killed and run again: what it had committed stands, the rest was never there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from steps import score as scoring_step
 from steps import transform as transforming
 from steps import writeback as writing
 from warehouse import lease
-from warehouse.errors import ClarityError
+from warehouse.errors import ClarityError, MisuseError
 
 Report = Callable[[str], None]
 BEFORE_SCORING = ("canonical", "rollups")
@@ -28,9 +28,51 @@ def connectors(slug: str) -> list[str]:
     return extracting.connectors_of(slug)
 
 
-def extract(slug: str, connector: str, run_id: str, *, full: bool = False) -> dict[str, Any]:
-    with _stage(slug, run_id, f"extract {connector}", exclusive=False) as held:
-        return extracting.run(slug, connector, run_id, fence=held.fence, full=full)
+def extract(slug: str, connector: str, run_id: str, *, full: bool = False, report: Report = print) -> dict[str, Any]:
+    with _stage(slug, run_id, f"extract {connector}", exclusive=False, report=report) as held:
+        return extracting.run(slug, connector, run_id, held.fence, full, report=report)
+
+
+def sync(
+    slug: str,
+    *,
+    connector: str | None = None,
+    streams: Collection[str] = (),
+    full: bool = False,
+    accept_fewer: bool = False,
+    report: Report = lambda _line: None,
+) -> list[dict[str, Any]]:
+    """Only the extracts of a run, in this process. Returns the summary of each, of failed ones too."""
+    _runnable(slug)
+    chosen = _chosen_connectors(slug, connector, streams)
+    run_id, summaries = lease.local_holder(), []
+    try:
+        for name in chosen:
+            wanted = [stream for stream in extracting.streams_of(name) if stream in streams]
+            report(f"extract {name}")
+            with _stage(slug, run_id, f"extract {name}", report=report) as held:
+                try:
+                    summaries.append(
+                        extracting.run(
+                            slug,
+                            name,
+                            run_id,
+                            held.fence,
+                            full,
+                            streams=wanted,
+                            accept_fewer=accept_fewer,
+                            report=report,
+                        )
+                    )
+                except extracting.SyncFailed as failed:
+                    summaries.append(failed.summary)
+                except lease.LeaseLost:
+                    raise
+                except ClarityError as error:
+                    summaries.append(extracting.nothing_arrived(name, str(error)))
+    finally:
+        conclude(slug, run_id)
+    return summaries
 
 
 def transform(slug: str, run_id: str) -> dict[str, Any]:
@@ -69,7 +111,7 @@ def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Rep
         for connector in connectors(slug):
             report(f"extract {connector}")
             try:
-                extract(slug, connector, run_id, full=full)
+                extract(slug, connector, run_id, full=full, report=report)
             except ClarityError as error:
                 failed.append(str(error))
                 report(f"extract {connector} failed: {error}")
@@ -87,10 +129,28 @@ def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Rep
         raise ClarityError(f"what arrived is scored, but not everything arrived: {'; '.join(failed)}")
 
 
+def _chosen_connectors(slug: str, connector: str | None, streams: Collection[str]) -> list[str]:
+    """Those to read, each of which has at least one of the streams. Raises, naming what there is, if there is none."""
+    present = connectors(slug)
+    if not present:
+        raise MisuseError(f"{slug} has no connector yet: `clarity connector add {slug} TYPE --config FILE` makes one")
+    if connector is not None and connector not in present:
+        raise MisuseError(f"{slug} has no {connector[:40]} connector; it has {', '.join(present)}")
+    chosen = [connector] if connector else present
+    declared = {name: extracting.streams_of(name) for name in chosen}
+    for stream in streams:
+        if not any(stream in known for known in declared.values()):
+            there_are = "; ".join(f"{name} has {', '.join(known)}" for name, known in declared.items())
+            raise MisuseError(f"there is no stream {stream[:40]!r}: {there_are}")
+    return [name for name in chosen if not streams or set(streams) & set(declared[name])]
+
+
 @contextmanager
-def _stage(slug: str, run_id: str, name: str, *, exclusive: bool = True) -> Iterator[lease.Held]:
+def _stage(
+    slug: str, run_id: str, name: str, *, exclusive: bool = True, report: Report = print
+) -> Iterator[lease.Held]:
     tenant = _runnable(slug)
-    with lease.hold(tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, report=print) as held:
+    with lease.hold(tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, report=report) as held:
         yield held
 
 

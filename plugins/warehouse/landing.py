@@ -3,27 +3,43 @@
 Reading is at least once, so a page may bring what is known. A record's versions are ordered by (source_updated_at
 nulls first, seq); a version equal to the one it would follow is not landed. So A, B, A makes three versions, a page
 read twice makes none, and an old page that arrives late is kept once, in its place.
+
+A stamp that stands in the payload is compared with the rest of it. A record that comes back with nothing else changed,
+as after our own writebacks, could be left out only together with its newer stamp: raw grows and never changes, so an
+older page that arrives late would then overtake it. That such a version is no change is for canonical to find.
+
+The server says what it knows of a page's records and stores what is news; the comparison is made here, so that what is
+no news is not even sent. It stores the first rows while the later ones are still being written.
 """
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any, Protocol
+from itertools import chain
+from struct import Struct
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid5
 
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.pq import TransactionStatus
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format, TransactionStatus
 from psycopg.types.json import Jsonb
 
 from warehouse.lease import LeaseLost
 
 # The primary key of raw holds the id, and an entry of a PostgreSQL index must fit into a third of a page.
 LONGEST_RECORD_ID = 255
+
+# Rows are sent in pieces of about this many bytes: small enough to be flat, large enough to be few.
+_PIECE = 128 * 1024
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _QUARANTINE_IDS = UUID("6f1c1d0e-51c5-4c0e-9a53-0d3f0a7a1b52")
@@ -77,12 +93,14 @@ class _Refused:
     record_id: str | None = None
 
 
-@dataclass(slots=True)
-class _Page:
-    """A page made ready for COPY; what the database could not store has moved to `refused`."""
+class _Version(NamedTuple):
+    """`stamp` as the server keeps it, `position` in the page; a version that raw has already has none."""
 
-    rows: list[tuple[int, str, str, bytes, bool, datetime | None]] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    stamp: int | None
+    seq: int
+    payload_hash: bytes
+    is_deleted: bool
+    position: int | None = None
 
 
 @contextmanager
@@ -120,26 +138,28 @@ def land(
     `connector` and `stream` must be declared ones: they name a table. Locks the stream's state, so that the order of
     seq is the order of commits.
     """
-    page = _prepare(records, rejected)
+    table = table_of(connector, stream)
     with fenced(conn, fence), conn.cursor() as cursor:
-        last_seq = _lock_state(cursor, tenant_id, connector_id, connector, stream)
-        landed, last_seq = _insert_versions(
-            cursor, table_of(connector, stream), tenant_id, page.rows, sync_id, last_seq
-        )
-        _quarantine(cursor, tenant_id, connector, stream, page.refused, sync_id)
-        cursor.execute(
-            "update control.stream_states set last_seq = %s, state = %s, updated_at = now()"
-            " where tenant_id = %s and connector = %s and stream = %s",
-            [last_seq, None if state is None else Jsonb(dict(state)), tenant_id, connector, stream],
-        )
-        landed += Landed(failed=len(page.refused))
-        cursor.execute(
-            "update control.sync_logs set"
-            " records_created = records_created + %s, records_updated = records_updated + %s,"
-            " records_deleted = records_deleted + %s, records_failed = records_failed + %s"
-            " where id = %s and tenant_id = %s",
-            [landed.created, landed.updated, landed.deleted, landed.failed, sync_id, tenant_id],
-        )
+        page = _Page(records, rejected, _lock_state(cursor, tenant_id, connector_id, connector, stream))
+        has_news = _send_news(conn, table, tenant_id, page)
+        landed = page.landed()
+        # In one go: a page of few records costs little more than the trips to the server and back.
+        with conn.pipeline():
+            if has_news:
+                _store_news(cursor, table, tenant_id, sync_id)
+            _quarantine(cursor, tenant_id, connector, stream, page.refused, sync_id)
+            cursor.execute(
+                "update control.stream_states set last_seq = %s, state = %s, updated_at = now()"
+                " where tenant_id = %s and connector = %s and stream = %s",
+                [page.last_seq, None if state is None else Jsonb(dict(state)), tenant_id, connector, stream],
+            )
+            cursor.execute(
+                "update control.sync_logs set"
+                " records_created = records_created + %s, records_updated = records_updated + %s,"
+                " records_deleted = records_deleted + %s, records_failed = records_failed + %s"
+                " where id = %s and tenant_id = %s",
+                [landed.created, landed.updated, landed.deleted, landed.failed, sync_id, tenant_id],
+            )
     return landed
 
 
@@ -154,31 +174,102 @@ def state_of(conn: psycopg.Connection[Any], tenant_id: str, connector: str, stre
     return state
 
 
-def _prepare(records: Iterable[Version], rejected: Sequence[Refusal]) -> _Page:
-    page = _Page(refused=list(rejected))
-    for position, record in enumerate(records):
+class _Page:
+    """The records of a page on their way, and those that no database could store."""
+
+    def __init__(self, records: Iterable[Version], rejected: Sequence[Refusal], last_seq: int) -> None:
+        self.refused = list(rejected)
+        self.records = [record for record in records if self._has_storable_id(record)]
+        self.times = Counter(record.id for record in self.records)
+        self.last_seq = last_seq
+        self._created = self._updated = self._unchanged = self._deleted = 0
+
+    def landed(self) -> Landed:
+        return Landed(self._created, self._updated, self._unchanged, self._deleted, failed=len(self.refused))
+
+    def news(self, known: Mapping[str, Sequence[_Version]]) -> Iterator[bytes]:
+        """The rows to store, given the versions that raw has of these records.
+
+        A record that is neither known nor twice in the page needs no comparison, so it is written when its turn comes.
+        """
+        compared = known.keys() | {record_id for record_id, times in self.times.items() if times > 1}
+        changes = self._changes(compared, known) if compared else {}
+        for position, record in enumerate(self.records):
+            if record.id in compared and position not in changes:
+                continue
+            body = self._body(record)
+            if body is None:
+                continue
+            self.last_seq += 1
+            if record.is_deleted:
+                self._deleted += 1
+            elif changes.get(position, True):
+                self._created += 1
+            else:
+                self._updated += 1
+            yield _row(record, body, self.last_seq)
+
+    def _changes(self, compared: Set[str], known: Mapping[str, Sequence[_Version]]) -> dict[int, bool]:
+        """The positions of the records that change something, each with whether it is the first of its record."""
+        brought: dict[str, list[_Version]] = defaultdict(list)
+        for position, record in enumerate(self.records):
+            if record.id in compared and (body := self._body(record)) is not None:
+                # only the hash is kept: of most that are compared nothing has changed, and all bodies are a lot
+                brought[record.id].append(
+                    _Version(
+                        _stamp(record.source_updated_at),
+                        self.last_seq + 1 + position,
+                        _hash(body),
+                        record.is_deleted,
+                        position,
+                    )
+                )
+        changes: dict[int, bool] = {}
+        for record_id, versions in brought.items():
+            has = known.get(record_id, ())
+            changed = _changed_positions([*has, *versions])
+            self._unchanged += len(versions) - len(changed)
+            changes.update((position, not has and position == min(changed)) for position in changed)
+        return changes
+
+    def _body(self, record: Version) -> bytes | None:
+        """The payload as JSON. If it can't be stored as such, the record is refused and there is none."""
         try:
             body = orjson.dumps(record.payload, option=orjson.OPT_SORT_KEYS)
         except TypeError as unserialisable:
-            reason = f"cannot be written as JSON: {unserialisable}"
+            self._refuse(record, f"cannot be written as JSON: {unserialisable}")
+            return None
+        if b"\\u0000" in body and _ESCAPED_NUL.search(body):
+            self._refuse(record, "a text holds a NUL character, which no database stores")
+            return None
+        return body
+
+    def _has_storable_id(self, record: Version) -> bool:
+        if not record.id or len(record.id) > LONGEST_RECORD_ID:
+            self._refuse(record, f"the id must have 1 to {LONGEST_RECORD_ID} characters")
+        elif "\0" in record.id or not _is_text(record.id):
+            self._refuse(record, "the id holds a character that no database stores")
         else:
-            reason = _unstorable(record, body)
-        if reason:
-            page.refused.append(_Refused(f"record {record.id}", reason, record.payload, record.id))
-            continue
-        digest = blake2b(body, digest_size=16).digest()
-        page.rows.append((position, record.id, body.decode(), digest, record.is_deleted, record.source_updated_at))
-    return page
+            return True
+        return False
+
+    def _refuse(self, record: Version, reason: str) -> None:
+        self.refused.append(_Refused(f"record {record.id}", reason, record.payload, record.id))
 
 
-def _unstorable(record: Version, body: bytes) -> str:
-    if not record.id or len(record.id) > LONGEST_RECORD_ID:
-        return f"the id must have 1 to {LONGEST_RECORD_ID} characters"
-    if "\0" in record.id or not _is_text(record.id):
-        return "the id holds a character that no database stores"
-    if b"\\u0000" in body and _ESCAPED_NUL.search(body):
-        return "a text holds a NUL character, which no database stores"
-    return ""
+def _changed_positions(versions: Iterable[_Version]) -> list[int]:
+    """Of one record's versions: the positions of those that the page brings and that differ from the one before."""
+    changed, before = [], None
+    for version in sorted(versions, key=_in_order):
+        now = version.payload_hash, version.is_deleted
+        if version.position is not None and now != before:
+            changed.append(version.position)
+        before = now
+    return changed
+
+
+def _in_order(version: _Version) -> tuple[float, int]:
+    return -math.inf if version.stamp is None else version.stamp, version.seq
 
 
 def _is_text(text: str) -> bool:
@@ -200,81 +291,126 @@ def _lock_state(cursor: psycopg.Cursor[Any], tenant_id: str, connector_id: str, 
     return int(row[0])
 
 
-def _insert_versions(
-    cursor: psycopg.Cursor[Any],
-    table: sql.Identifier,
-    tenant_id: str,
-    rows: Sequence[tuple[int, str, str, bytes, bool, datetime | None]],
-    sync_id: str,
-    last_seq: int,
-) -> tuple[Landed, int]:
-    if not rows:
-        return Landed(), last_seq
-    # PostgreSQL refuses COPY into a table under policies.
-    cursor.execute(
-        "create temp table if not exists landing_page (position integer, record_id text, payload jsonb,"
-        " payload_hash bytea, is_deleted boolean, source_updated_at timestamptz) on commit delete rows"
+def _send_news(conn: psycopg.Connection[Any], table: sql.Identifier, tenant_id: str, page: _Page) -> bool:
+    """Copy what is news to a temporary table: PostgreSQL refuses COPY into a table under policies."""
+    if not page.records:
+        return False
+    pieces = _pieces(page.news(_known_versions(conn, table, tenant_id, page.times)))
+    first = next(pieces, None)
+    if first is None:
+        return False
+    conn.execute(
+        "create temp table if not exists landing_page (record_id text, payload jsonb, payload_hash bytea,"
+        " is_deleted boolean, source_updated_at timestamptz, seq bigint) on commit delete rows"
     )
-    with cursor.copy("copy pg_temp.landing_page from stdin") as copy:
-        for row in rows:
-            copy.write_row(row)
-    # `offset 0` keeps the search for known versions a lookup by key: the planner, who knows nothing of the page, would
-    # otherwise read all of raw for each.
-    counted = cursor.execute(
+    with conn.cursor() as cursor, cursor.copy("copy pg_temp.landing_page from stdin (format binary)") as copy:
+        for piece in chain((_COPY_STARTS, first), pieces, (_COPY_ENDS,)):
+            copy.write(piece)
+    return True
+
+
+def _store_news(cursor: psycopg.Cursor[Any], table: sql.Identifier, tenant_id: str, sync_id: str) -> None:
+    cursor.execute(
         sql.SQL(
-            """
-            with known as (
-                select page.record_id, version.seq, version.payload_hash, version.is_deleted, version.source_updated_at
-                from (select distinct record_id from pg_temp.landing_page) as page
-                cross join lateral (
-                    select raw.seq, raw.payload_hash, raw.is_deleted, raw.source_updated_at
-                    from {table} as raw
-                    where raw.tenant_id = %(tenant)s and raw.record_id = page.record_id
-                    offset 0
-                ) as version
-            ),
-            timeline as (
-                select record_id, null::integer as position, seq, payload_hash, is_deleted, source_updated_at from known
-                union all
-                select record_id, position, %(last_seq)s + 1 + position, payload_hash, is_deleted, source_updated_at
-                from pg_temp.landing_page
-            ),
-            compared as (
-                select
-                    record_id, position, is_deleted,
-                    (payload_hash, is_deleted) is distinct from
-                        (lag(payload_hash) over versions, lag(is_deleted) over versions) as is_news,
-                    bool_or(position is null) over (partition by record_id) as is_known
-                from timeline
-                window versions as (partition by record_id order by source_updated_at nulls first, seq)
-            ),
-            news as (
-                select
-                    position, is_deleted, row_number() over (order by position) as place,
-                    not is_known and row_number() over (partition by record_id order by position) = 1 as is_first
-                from compared
-                where position is not null and is_news
-            ),
-            inserted as (
-                insert into {table}
-                    (tenant_id, record_id, payload, payload_hash, is_deleted, source_updated_at, sync_id, seq)
-                select
-                    %(tenant)s, page.record_id, page.payload, page.payload_hash, page.is_deleted,
-                    page.source_updated_at, %(sync_id)s, %(last_seq)s + news.place
-                from news join pg_temp.landing_page as page using (position)
-            )
-            select
-                count(*) filter (where is_first and not is_deleted),
-                count(*) filter (where not is_first and not is_deleted),
-                count(*) filter (where is_deleted),
-                count(*)
-            from news
-            """
-        ).format(table=table),
-        {"tenant": tenant_id, "last_seq": last_seq, "sync_id": sync_id},
-    ).fetchall()
-    created, updated, deleted, landed = counted[0]
-    return Landed(created, updated, len(rows) - landed, deleted), last_seq + landed
+            "insert into {} (tenant_id, record_id, payload, payload_hash, is_deleted, source_updated_at, sync_id, seq)"
+            " select %s, record_id, payload, payload_hash, is_deleted, source_updated_at, %s, seq"
+            " from pg_temp.landing_page"
+        ).format(table),
+        [tenant_id, sync_id],
+    )
+
+
+def _known_versions(
+    conn: psycopg.Connection[Any], table: sql.Identifier, tenant_id: str, record_ids: Iterable[str]
+) -> dict[str, list[_Version]]:
+    """What raw has of these records.
+
+    It must be a look-up by the primary key whatever the planner believes: it knows nothing of a tenant who came after
+    the last ANALYZE, and for one without rows the other index (tenant_id, seq) would do as well. So the tenant is a
+    subquery, whose value it can't look up in its statistics; `offset 0` keeps it from reading all of raw once for all
+    ids; and the plan is not kept, because the table grows under it.
+    """
+    with conn.cursor(binary=True) as cursor:
+        cursor.adapters.register_loader("timestamptz", _StampLoader)
+        rows = cursor.execute(
+            sql.SQL(
+                "select page.record_id, version.*"
+                " from json_array_elements_text(%(ids)s) as page (record_id) cross join lateral ("
+                " select raw.source_updated_at, raw.seq, raw.payload_hash, raw.is_deleted from {} as raw"
+                " where raw.tenant_id = (select %(tenant)s) and raw.record_id = page.record_id offset 0) as version"
+            ).format(table),
+            {"tenant": tenant_id, "ids": orjson.dumps(list(record_ids)).decode()},
+            prepare=False,
+        )
+        known: dict[str, list[_Version]] = defaultdict(list)
+        for record_id, *version in rows:
+            known[record_id].append(_Version(*version))
+    return known
+
+
+# ── rows as COPY's binary format wants them ──────────────────────────────────────────────────────────────────────────
+
+_COPY_STARTS = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_ENDS = b"\xff\xff"
+_SIX_COLUMNS_AND_LENGTH = Struct(">hi")
+_LENGTH_AND_VERSION_OF_JSONB = Struct(">ib")
+_HASH_AND_FLAG = Struct(">i16si?")
+_LENGTH_AND_INTEGER = Struct(">iq")
+_NULL = b"\xff\xff\xff\xff"
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _row(record: Version, body: bytes, seq: int) -> bytes:
+    record_id, stamp = record.id.encode(), _stamp(record.source_updated_at)
+    return b"".join(
+        (
+            _SIX_COLUMNS_AND_LENGTH.pack(6, len(record_id)),
+            record_id,
+            _LENGTH_AND_VERSION_OF_JSONB.pack(len(body) + 1, 1),
+            body,
+            _HASH_AND_FLAG.pack(16, _hash(body), 1, record.is_deleted),
+            _NULL if stamp is None else _LENGTH_AND_INTEGER.pack(8, stamp),
+            _LENGTH_AND_INTEGER.pack(8, seq),
+        )
+    )
+
+
+def _hash(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).digest()
+
+
+def _stamp(moment: datetime | None) -> int | None:
+    """Microseconds since 2000: what PostgreSQL makes of it. A time without a zone is UTC."""
+    if moment is None:
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+
+
+class _StampLoader(Loader):
+    """As a number: the server can hold moments that Python's datetime can't."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> int:
+        return int.from_bytes(data, signed=True)
+
+
+def _pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
+    waiting: list[bytes] = []
+    size = 0
+    for row in rows:
+        waiting.append(row)
+        size += len(row)
+        if size >= _PIECE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+# ── quarantine ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _quarantine(

@@ -50,6 +50,9 @@ ANSWERS_WITHIN = 30.0
 RECOVERS_WITHIN = 3600.0
 ORPHANS_MAY_FINISH = 3.0
 ORPHANS_GONE_WITHIN = 60.0
+
+# Bytes of the log that tell of now.
+JUST_SAID = 2_000
 STOPS_WITHIN = 60.0
 
 LOG_LIMIT = 20_000_000
@@ -573,9 +576,11 @@ def _await_answer(postmaster: psutil.Process, folder: Path, say: Report) -> Addr
         if port and trouble is None:
             return Address(HOST, port)
         if trouble and waited.seconds > trouble.patience:
-            raise ClarityError(
-                f"PostgreSQL (pid {postmaster.pid}) runs but {trouble.detail}. Its log: {folder / 'server.log'}"
-            )
+            log = folder / "server.log"
+            # a damaged cluster may start all right and break down at each connection
+            advice = _advice(_tail(log, max(0, log.stat().st_size - JUST_SAID)))
+            hint = f" {advice}." if advice else ""
+            raise ClarityError(f"PostgreSQL (pid {postmaster.pid}) runs but {trouble.detail}.{hint} Its log: {log}")
         if trouble and waited.deserves_a_word:
             say(f"PostgreSQL {trouble.detail}")
         time.sleep(0.02)
@@ -690,8 +695,12 @@ def _why(output: str) -> str:
     reason = failures[0] if failures else _last_line(output)
     for mark in _FAILURES:
         reason = reason.split(mark)[-1].strip()
-    advice = next((advice for phrase, advice in _ADVICE.items() if phrase in output), None)
+    advice = _advice(output)
     return f"{reason}. {advice}" if advice else reason
+
+
+def _advice(output: str) -> str | None:
+    return next((advice for phrase, advice in _ADVICE.items() if phrase in output), None)
 
 
 _FAILURES = ("FATAL:", "PANIC:", "error:")

@@ -1,5 +1,7 @@
 """A whole platform, Airflow included, that may be killed: a home, a server and processes of its own."""
 
+import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,9 @@ import pytest
 
 from cli import platform as platform_commands
 from tests.conftest import temporary_home
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or (20260310 if KILLS <= 3 else random.randrange(1, 10**6))
 
 
 def silent(_line: str) -> None:

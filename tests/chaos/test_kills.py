@@ -3,7 +3,6 @@
 CHAOS_KILLS says how often (3 in `make test`, 50 in `make chaos`), CHAOS_SEED repeats a sequence.
 """
 
-import os
 import random
 import time
 import uuid
@@ -20,14 +19,12 @@ from cli import processes, supervisor
 from cli.airflow_api import SETTLED, Airflow
 from sandbox import companies
 from steps import pipeline, provision
-from tests.chaos.conftest import silent
+from tests.chaos.conftest import KILLS, SEED, silent
 from tests.end_to_end.conftest import TODAY
 from tests.end_to_end.content import content
 from warehouse import server
 from warehouse.errors import ClarityError
 
-KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
-SEED = int(os.environ.get("CHAOS_SEED", "0")) or (20260310 if KILLS <= 3 else random.randrange(1, 10**6))
 VICTIMS = ("postgresql", "scheduler", "task")
 PATIENCE = 300
 

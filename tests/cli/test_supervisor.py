@@ -16,6 +16,7 @@ import pytest
 from cli import airflow_env, processes, supervisor
 from cli.processes import Record
 from cli.supervisor import COMPONENTS, POSTGRES, SUPERVISOR, ComponentState
+from tests.conftest import command_line_of, sockets_of
 from warehouse import migrate, server
 from warehouse.errors import ClarityError
 
@@ -71,7 +72,7 @@ def test_every_socket_of_the_platform_listens_on_loopback(up: Path) -> None:
     listening = {
         connection.laddr
         for process in _family()
-        for connection in process.net_connections("inet")
+        for connection in sockets_of(process)
         if connection.status == psutil.CONN_LISTEN
     }
     assert (airflow_env.HOST, airflow_env.port()) in listening
@@ -81,8 +82,7 @@ def test_every_socket_of_the_platform_listens_on_loopback(up: Path) -> None:
 def test_no_password_stands_on_a_command_line(up: Path) -> None:
     secrets = [airflow_env.admin_password(), *json.loads((up / "secrets.json").read_text()).values()]
     for process in _family():
-        command_line = " ".join(process.cmdline())
-        assert not any(secret in command_line for secret in secrets), process
+        assert not any(secret in command_line_of(process) for secret in secrets), process
 
 
 def test_airflow_lets_in_the_administrator_and_nobody_without_the_password(up: Path) -> None:

@@ -136,6 +136,8 @@ NAMED_OTHERWISE = {
     "audit": "audit.read",
     "prove": "tenant.prove",
     "run": "run.start",
+    "sync": "run.start",
+    "quarantine": "quarantine.list",
     "config versions": "config.show",
     "mapping versions": "mapping.show",
     "mapping rollback": "mapping.set",

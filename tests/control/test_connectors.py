@@ -393,3 +393,23 @@ def test_a_rotated_token_is_in_the_trail_without_its_value(tenant: Tenant, admin
     assert trail[0] == "connector.token_rotated"
     assert "refresh_token" in trail[1]
     assert "canary" not in trail[1]
+
+
+def test_a_token_that_the_vendor_did_not_rotate_leaves_no_trace(tenant: Tenant, admin: psycopg.Connection) -> None:
+    provision.add_connector(tenant.id, "vault", CONFIG, actor=TESTS)
+
+    def what_is_kept() -> list[tuple[Any, ...]]:
+        return admin.execute(
+            "select connector.xmin::text, connector.config::text,"
+            " (select count(*) from control.audit_log where tenant_id = connector.tenant_id)"
+            " from control.connectors as connector where tenant_id = %s",
+            [tenant.id],
+        ).fetchall()
+
+    before = what_is_kept()
+    with database.run_session(tenant.id) as run:
+        config = connectors.renew(
+            run, tenant.id, "vault", stale={"refresh_token": "canary-2"}, ask_vendor=lambda _config: {}
+        )
+    assert config == CONFIG
+    assert what_is_kept() == before

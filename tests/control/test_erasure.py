@@ -308,6 +308,7 @@ HIDDEN: list[Any] = [
     {EMAIL: "as the name of a field"},
     {"person_id": "p-1"},
     f"p-1,{FIRST},a line without all its fields",
+    {"header": ["id", "name"], "line": f"p-1,{FIRST},a line without all its fields"},
 ]
 SEEN: list[Any] = [
     {"email": f"x{EMAIL}"},

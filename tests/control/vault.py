@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from connectors import catalogue
-from connectors.contract import Fatal, Health, Page, Record, State, Stream
+from connectors.contract import Fatal, Health, Page, Record, Rejected, Renew, State, Stream
 
 STREAMS = (
     Stream("things", primary_key="id"),
@@ -30,7 +30,7 @@ class VaultConfig(BaseModel):
 class Client:
     streams = STREAMS
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], _renew: Renew | None = None) -> None:
         try:
             self.config = VaultConfig.model_validate(config)
         except ValidationError as invalid:
@@ -46,6 +46,9 @@ class Client:
             raise RuntimeError(f"404 for {self.config.base_url}?key={self.config.client_secret.get_secret_value()}")
         if state is None:
             yield Page([Record("1", {"id": "1"})], {"read": True})
+
+    def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:
+        return Rejected(stream.name, "nothing is ever refused here", raw, record_id)
 
 
 @contextmanager

@@ -1,12 +1,16 @@
 """Landing against a real server: which versions raw holds after which pages."""
 
+import tracemalloc
 import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from connectors.contract import Record, Rejected
 from control import connectors
@@ -79,6 +83,12 @@ class Raw:
 
 @pytest.fixture
 def raw(tenant: Tenant) -> Iterator[Raw]:
+    with _raw_of(tenant) as ours:
+        yield ours
+
+
+@contextmanager
+def _raw_of(tenant: Tenant) -> Iterator[Raw]:
     with database.control_session(tenant.id) as control:
         connector_id = connectors.add(
             control, tenant_id=tenant.id, connector_type="files", config={"folder": "/nowhere"}, actor="system:tests"
@@ -215,8 +225,14 @@ def test_an_id_that_no_index_holds_costs_its_record_only(raw: Raw, record_id: st
 
 def test_text_that_copy_could_take_for_syntax_arrives_as_it_is(raw: Raw) -> None:
     awkward = 'tab\t newline\n \\N \\. "quoted" back\\slash ü 🐘'
-    raw.land(named(awkward, record_id="a\tb\\"))
+    assert raw.land(named(awkward, record_id="a\tb\\")) == Landed(created=1)
     assert raw.versions("a\tb\\") == [awkward]
+
+
+@pytest.mark.parametrize("record_id", ["a\tb\\", 'say "hi"', "{1,2}", "NULL", "ü 🐘", "\u2028", " ", "%s"])
+def test_an_id_of_any_letters_is_known_again(raw: Raw, record_id: str) -> None:
+    assert raw.land(named("A", record_id=record_id)) == Landed(created=1)
+    assert raw.land(named("A", record_id=record_id)) == Landed(unchanged=1)
 
 
 def test_what_is_refused_twice_is_quarantined_once_and_counted_twice(raw: Raw) -> None:
@@ -250,6 +266,251 @@ def test_a_page_that_fails_leaves_neither_versions_nor_state(raw: Raw) -> None:
 def test_landing_inside_a_transaction_is_refused_because_it_would_not_be_committed(raw: Raw) -> None:
     with raw.connection.transaction(), pytest.raises(RuntimeError, match="savepoint"):
         raw.land(named("A"))
+
+
+# ── whatever comes, in whatever order ────────────────────────────────────────────────────────────────────────────────
+
+
+class Model:
+    """What raw must hold of one record after any pages, found the slow way: one version after the other.
+
+    Versions are (stamp or the beginning of time, seq, name, is deleted).
+    """
+
+    def __init__(self) -> None:
+        self.versions: list[tuple[datetime, int, str, bool]] = []
+
+    def land(self, brought: Sequence[tuple[int, Record]]) -> list[int]:
+        """Take what one page brings, each with its place among all that ever came. Returns the places that are news."""
+        news = []
+        for place, record in sorted(brought, key=lambda each: (each[1].source_updated_at or BEFORE_ALL, each[0])):
+            stamp, name = record.source_updated_at or BEFORE_ALL, record.payload["name"]
+            before = [version for version in sorted(self.versions) if version[:2] < (stamp, place)]
+            if not before or before[-1][2:] != (name, record.is_deleted):
+                self.versions.append((stamp, place, name, record.is_deleted))
+                news.append(place)
+        return news
+
+    def names(self) -> list[str]:
+        return ["(deleted)" if is_deleted else name for _, _, name, is_deleted in sorted(self.versions)]
+
+
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+any_record = st.builds(
+    Record,
+    id=st.sampled_from("123"),
+    payload=st.fixed_dictionaries({"name": st.sampled_from("AB")}),
+    source_updated_at=st.sampled_from([None, MONDAY, TUESDAY, WEDNESDAY]),
+    is_deleted=st.sampled_from([False, False, False, True]),
+)
+any_pages = st.lists(st.lists(any_record, max_size=6), min_size=1, max_size=5)
+each_example_has_ids_of_its_own = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def _with_fresh_ids(pages: Sequence[Sequence[Record]]) -> list[list[Record]]:
+    example = uuid.uuid4().hex
+    return [
+        [Record(f"{example}-{each.id}", each.payload, each.source_updated_at, each.is_deleted) for each in page]
+        for page in pages
+    ]
+
+
+@each_example_has_ids_of_its_own
+@given(any_pages)
+def test_raw_holds_what_the_slow_way_finds_after_any_pages(raw: Raw, pages: list[list[Record]]) -> None:
+    models: dict[str, Model] = {}
+    place = 0
+    for page in _with_fresh_ids(pages):
+        places = {place + position: record for position, record in enumerate(page)}
+        place += len(page)
+        news: set[int] = set()
+        known = {record_id for record_id, model in models.items() if model.versions}
+        for record_id in {record.id for record in page}:
+            model = models.setdefault(record_id, Model())
+            news |= set(model.land([(at, each) for at, each in places.items() if each.id == record_id]))
+        first = {
+            min(at for at in news if places[at].id == record_id) for record_id in {places[at].id for at in news} - known
+        }
+        landed = raw.land(*page)
+        deleted = {at for at in news if places[at].is_deleted}
+        assert landed == Landed(
+            created=len(first - deleted),
+            updated=len(news - first - deleted),
+            unchanged=len(page) - len(news),
+            deleted=len(deleted),
+        )
+    assert {record_id: raw.versions(record_id) for record_id in models} == {
+        record_id: model.names() for record_id, model in models.items()
+    }
+    seqs = raw.seqs()
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+@each_example_has_ids_of_its_own
+@given(any_pages)
+def test_the_last_page_read_again_changes_nothing(raw: Raw, pages: list[list[Record]]) -> None:
+    *earlier, last = _with_fresh_ids(pages)
+    # two versions of one record with one stamp can't be told from a change there and back
+    last = list({(record.id, record.source_updated_at): record for record in last}.values())
+    for page in [*earlier, last]:
+        raw.land(*page)
+    assert raw.land(*last) == Landed(unchanged=len(last))
+
+
+# ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_ten_thousand_records_with_one_timestamp_land_once_each(raw: Raw) -> None:
+    pages = [
+        [named("A", MONDAY, str(number)) for number in range(start, start + 2000)] for start in range(0, 10_000, 2000)
+    ]
+    for page in pages:
+        assert raw.land(*page) == Landed(created=2000)
+    for page in pages:
+        assert raw.land(*page) == Landed(unchanged=2000)
+
+
+def test_ten_thousand_versions_of_one_record_in_one_page_all_land(raw: Raw) -> None:
+    page = [named(str(number), MONDAY + timedelta(seconds=number)) for number in range(10_000)]
+    assert raw.land(*page) == Landed(created=1, updated=9999)
+    assert raw.land(*page) == Landed(unchanged=10_000)
+    assert raw.versions() == [str(number) for number in range(10_000)]
+
+
+def test_a_page_of_fifty_thousand_lands_like_any_other(raw: Raw) -> None:
+    page = [named("A", record_id=str(number)) for number in range(50_000)]
+    assert raw.land(*page) == Landed(created=50_000)
+    page[7] = named("B", record_id="7")
+    assert raw.land(*page) == Landed(updated=1, unchanged=49_999)
+
+
+def test_memory_stays_flat_however_long_the_stream(raw: Raw) -> None:
+    def peak_over(pages: int, first: int) -> int:
+        tracemalloc.reset_peak()
+        for page in range(first, first + pages):
+            raw.land(*(Record(f"{page}-{number}", {"text": "x" * 500}) for number in range(500)), state={"page": page})
+        return tracemalloc.get_traced_memory()[1]
+
+    tracemalloc.start()
+    try:
+        peak_over(2, first=0)
+        assert peak_over(20, first=22) < 1.2 * peak_over(3, first=2)
+    finally:
+        tracemalloc.stop()
+
+
+def test_records_are_looked_up_by_key_even_if_the_statistics_are_older_than_the_tenant(
+    raw: Raw, other_tenant: Tenant
+) -> None:
+    """The planner then takes the tenant for empty, and its other index for as good: a scan for each record."""
+    page = [named("A", record_id=str(number)) for number in range(1000)]
+    with database.connect(database.admin_conninfo(), autocommit=True) as admin, _raw_of(other_tenant) as other:
+        admin.execute("alter table raw.files__accounts set (autovacuum_enabled = false)")
+        try:
+            other.land(*page)
+            admin.execute("analyze raw.files__accounts")
+            raw.land(*page)
+            before = _rows_read(raw, admin)
+            assert raw.land(*page) == Landed(unchanged=1000)
+            assert _rows_read(raw, admin) - before < 3 * len(page)
+        finally:
+            admin.execute("alter table raw.files__accounts reset (autovacuum_enabled)")
+
+
+def _rows_read(raw: Raw, admin: psycopg.Connection) -> int:
+    raw.connection.execute("select pg_stat_force_next_flush()")
+    ((count,),) = admin.execute(
+        "select sum(seq_tup_read) + sum(entries) from pg_stat_user_tables join lateral ("
+        " select sum(idx_tup_read) as entries from pg_stat_user_indexes"
+        " where pg_stat_user_indexes.relid = pg_stat_user_tables.relid) as indexes on true"
+        " where relid = 'raw.files__accounts'::regclass"
+    ).fetchall()
+    return int(count)
+
+
+# ── when it goes wrong half-way ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _at_row(number: int, table: str, happens: str) -> Iterator[None]:
+    """`happens` is PL/pgSQL that runs when the statement under way comes to this row of the table."""
+    with database.connect(database.admin_conninfo(), autocommit=True) as admin:
+        admin.execute(
+            f"create function public.accident() returns trigger language plpgsql as $$ begin"
+            f" if new.seq = {number} then {happens}; end if; return new; end $$".encode()
+            if table.startswith("raw.")
+            else "create function public.accident() returns trigger language plpgsql as"
+            f" $$ begin {happens}; return new; end $$".encode()
+        )
+        admin.execute(
+            f"create trigger accident before insert or update on {table} for each row"
+            " execute function public.accident()".encode()
+        )
+        try:
+            yield
+        finally:
+            admin.execute("drop function public.accident() cascade")
+
+
+@pytest.mark.parametrize("table", ["raw.files__accounts", "quality.quarantine", "control.sync_logs"])
+@pytest.mark.parametrize(
+    "happens",
+    [
+        pytest.param("raise exception 'No space left on device' using errcode = 'disk_full'", id="the disk is full"),
+        pytest.param("perform pg_cancel_backend(pg_backend_pid()), pg_sleep(1)", id="somebody cancels the statement"),
+        pytest.param("perform pg_terminate_backend(pg_backend_pid()), pg_sleep(1)", id="the connection is cut"),
+    ],
+)
+def test_nothing_is_half_landed_when(raw: Raw, table: str, happens: str) -> None:
+    page = [named("A", record_id=str(number)) for number in range(500)]
+    refused = (Rejected("line 9", "has no id", ","),)
+    with _at_row(300, table, happens), pytest.raises(psycopg.OperationalError):
+        raw.land(*page, rejected=refused, state={"page": 1})
+    with database.run_session(raw.tenant_id, autocommit=True) as connection:
+        raw.connection = connection
+        assert raw.seqs() == []
+        assert raw.quarantine() == []
+        assert raw.logged() == (0, 0, 0, 0)
+        assert landing.state_of(connection, raw.tenant_id, "files", "accounts") is None
+        assert raw.land(*page, rejected=refused, state={"page": 1}) == Landed(created=500, failed=1)
+
+
+def test_a_record_that_breaks_while_its_page_is_on_the_way_takes_the_page_back(raw: Raw) -> None:
+    class Broken:
+        id, payload, source_updated_at = "2", {"name": "B"}, None
+
+        @property
+        def is_deleted(self) -> bool:
+            raise RuntimeError("the reader's own mistake")
+
+    with pytest.raises(RuntimeError, match="mistake"):
+        raw.land(named("A"), Broken(), named("C", record_id="3"), state={"page": 1})  # type: ignore[arg-type]
+    assert raw.seqs() == []
+    assert raw.land(named("A")) == Landed(created=1)
+
+
+# ── moments ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("moment", "stored"),
+    [
+        (datetime(2026, 3, 2, 9, 30, 15, 123456, UTC), "2026-03-02 09:30:15.123456+00"),
+        (datetime(2026, 3, 2, 9, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))), "2026-03-02 04:00:00+00"),
+        (datetime(2026, 3, 2, 9, 30), "2026-03-02 09:30:00+00"),  # noqa: DTZ001 - what becomes of it is the question
+        (datetime(1969, 12, 31, 23, 59, 59, 999999, UTC), "1969-12-31 23:59:59.999999+00"),
+        (datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=12))), "10000-01-01 11:00:00+00"),
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), "0001-12-31 10:00:00+00 BC"),
+    ],
+)
+def test_every_moment_that_python_knows_is_stored_and_known_again(raw: Raw, moment: datetime, stored: str) -> None:
+    assert raw.land(named("A", moment)) == Landed(created=1)
+    assert raw.land(named("A", moment), named("B", moment)) == Landed(updated=1, unchanged=1)
+    found = raw.connection.execute("select distinct source_updated_at::text from raw.files__accounts").fetchall()
+    assert found == [(stored,)]
 
 
 def test_two_tenants_with_the_same_ids_do_not_meet(raw: Raw, other_tenant: Tenant) -> None:

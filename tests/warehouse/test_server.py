@@ -22,6 +22,7 @@ import psutil
 import psycopg
 import pytest
 
+from tests.conftest import sockets_of
 from warehouse import server
 from warehouse.errors import ClarityError
 from warehouse.home import home, secret, write_private
@@ -163,18 +164,10 @@ def test_nothing_listens_beyond_loopback() -> None:
     listening = {
         connection.laddr
         for process in family
-        for connection in connections_of(process)
+        for connection in sockets_of(process)
         if connection.status == psutil.CONN_LISTEN or connection.family == socket.AF_UNIX
     }
     assert listening == {("127.0.0.1", address.port)}
-
-
-def connections_of(process: psutil.Process) -> list[Any]:
-    """A worker of the server's that ended meanwhile listens to nobody."""
-    try:
-        return list(process.net_connections(kind="all"))
-    except psutil.NoSuchProcess:
-        return []
 
 
 def test_the_password_shows_in_no_process_no_environment_no_log_and_no_file() -> None:

@@ -1,1 +1,1 @@
-"""CSV files in a folder: for everyone whose system has no connector of its own."""
+"""Files in a folder or in object storage: for everyone whose system has no connector of its own."""

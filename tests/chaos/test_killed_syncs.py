@@ -1,0 +1,180 @@
+"""`clarity sync`, a process, killed with -9 while it reads Salesforce and resumed: raw ends as if nothing had happened.
+
+CHAOS_KILLS says how often (3 in `make test`, 50 in `make chaos`), CHAOS_SEED repeats a sequence.
+"""
+
+import hashlib
+import random
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from connectors import catalogue
+from control import tenants
+from sandbox.salesforce.identity import Identity
+from steps import extract, provision
+from tests.chaos.conftest import KILLS, SEED
+from warehouse import database
+
+ACTOR = "system:tests"
+STREAMS = [stream.name for stream in catalogue.streams("salesforce")]
+# A tenant that has read everything reads little: after so many rounds a new one starts from nothing.
+ROUNDS_OF_A_TENANT = 4
+# Every sandbox lets the same application in.
+IDENTITY = Identity(SEED)
+# Small pages, so that there is much to be killed between.
+PAGES = {"bulk_above": 0, "bulk_page_size": 25}
+
+
+@dataclass(frozen=True)
+class Org:
+    """A Salesforce in a process of its own, as `python -m sandbox salesforce` serves it."""
+
+    url: str
+
+    def get(self, what: str) -> Any:
+        return httpx.get(f"{self.url}/_sandbox/{what}", timeout=30).raise_for_status().json()
+
+    def post(self, what: str, **order: Any) -> Any:
+        return httpx.post(f"{self.url}/_sandbox/{what}", json=order, timeout=60).raise_for_status().json()
+
+    def mutate(self, do: str, *arguments: Any, **values: Any) -> Any:
+        return self.post("mutate", do=do, **{"with": arguments, "values": values})["done"]
+
+    def calls(self, after: int = 0) -> int:
+        """How many calls it has had, beyond so many."""
+        return len(self.get(f"log?after={after}"))
+
+    def live(self, dice: random.Random) -> None:
+        """A day goes by, with what makes reading hard: one stamp on many records, deletions, restorations, lateness."""
+        self.post("advance", days=1)
+        tasks = self._ids("Task", deleted=False)
+        self.mutate("bulk_edit", "Task", dice.sample(tasks, 150), Priority=dice.choice(["High", "Low"]))
+        for task in dice.sample(tasks, 2):
+            self.mutate("delete", "Task", task)
+        self.mutate("undelete", "Task", dice.choice(self._ids("Task", deleted=True)))
+        self.mutate("late_stamp", "Contact", dice.choice(self._ids("Contact", deleted=False)), Title="Late riser")
+        self.post("advance", seconds=60)
+
+    def _ids(self, entity: str, *, deleted: bool) -> list[str]:
+        return [id_ for id_, record in self.get(f"truth/{entity}").items() if record["IsDeleted"] is deleted]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A tenant that reads the org."""
+
+    id: str
+    slug: str
+
+    def sync(self) -> float:
+        """What `clarity sync` does, in this process; how many seconds it took."""
+        began = time.monotonic()
+        extract.run(self.slug, "salesforce", str(uuid.uuid4()))
+        return time.monotonic() - began
+
+    def start(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "sync", self.slug, "--connector", "salesforce"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def content(self) -> dict[str, tuple[int, str]]:
+        """Versions of each stream and a hash of them, in their order; nothing of when and by which sync they came."""
+        with database.run_session(self.id) as connection:
+            found = {}
+            for stream in STREAMS:
+                versions = connection.execute(
+                    "select record_id, payload::text, payload_hash, is_deleted, source_updated_at"
+                    f" from raw.salesforce__{stream} order by record_id, source_updated_at nulls first, seq".encode()
+                ).fetchall()
+                found[stream] = len(versions), hashlib.sha256(repr(versions).encode()).hexdigest()
+        return found
+
+
+@pytest.fixture(scope="module")
+def org() -> Iterator[Org]:
+    sandbox = f"-m sandbox salesforce --port 0 --seed {SEED} --accounts 4 --tasks 300"
+    with subprocess.Popen([sys.executable, *sandbox.split()], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Org(process.stdout.readline().split()[-1])
+        finally:
+            process.kill()
+
+
+@contextmanager
+def readers(org: Org, number: int) -> Iterator[list[Reader]]:
+    made = []
+    config = {
+        "login_url": org.url,
+        "client_id": IDENTITY.client_id,
+        "client_secret": IDENTITY.client_secret,
+        "backoff_seconds": 0.01,
+        **PAGES,
+    }
+    for _ in range(number):
+        slug = f"t_{uuid.uuid4().hex[:12]}"
+        made.append(Reader(provision.create_tenant(f"Reader {slug}", slug, actor=ACTOR), slug))
+        provision.add_connector(made[-1].id, "salesforce", config, actor=ACTOR)
+    try:
+        yield made
+    finally:
+        for reader in made:
+            tenants.delete(reader.id, actor=ACTOR)
+
+
+@pytest.mark.timeout(60 + 60 * KILLS)
+def test_syncs_that_were_killed_and_resumed_end_with_what_one_undisturbed_sync_ends_with(
+    platform: Path, org: Org
+) -> None:
+    print(f"\nchaos: {KILLS} kills of syncs, CHAOS_SEED={SEED}")
+    dice = random.Random(SEED)
+    kills = 0
+    while kills < KILLS:
+        with readers(org, 2) as (spared, wounded):
+            for _ in range(ROUNDS_OF_A_TENANT):
+                seconds = spared.sync()
+                kills += wounded_by(org, wounded, dice.uniform(0, seconds))
+                wounded.sync()
+                assert wounded.content() == spared.content()
+                assert left_running(wounded) == 0
+                if kills >= KILLS:
+                    return
+                org.live(dice)
+
+
+def wounded_by(org: Org, reader: Reader, moment: float) -> int:
+    """Start `clarity sync` and kill it so many seconds after its first call; how many kills hit one that still ran."""
+    before, process = org.calls(), reader.start()
+    while process.poll() is None and not org.calls(after=before):
+        time.sleep(0.01)
+    try:
+        told, _ = process.communicate(timeout=moment)
+    except subprocess.TimeoutExpired:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        process.communicate()
+        print(f"chaos: killed {moment:.2f} s after its first call, {org.calls(after=before)} calls made", flush=True)
+        return 1
+    assert process.returncode == 0, told
+    return 0
+
+
+def left_running(reader: Reader) -> int:
+    with database.run_session(reader.id) as connection:
+        ((count,),) = connection.execute("select count(*) from control.sync_logs where status = 'running'").fetchall()
+    return int(count)

@@ -1,0 +1,96 @@
+"""`clarity sync`: what arrived, stream by stream, and what did not."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import main
+from steps import provision
+from tests.conftest import Tenant
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> Any:
+        return json.loads(self.out)
+
+
+Sync = Callable[..., Said]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tenant: Tenant) -> Path:
+    provision.add_connector(tenant.id, "files", {"folder": str(tmp_path)}, actor="system:tests")
+    (tmp_path / "accounts.csv").write_text("id,name\n1,A\n2\n3,C\n")
+    return tmp_path
+
+
+@pytest.fixture
+def sync(tenant: Tenant, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sync:
+    def sync(*words: str, globally: tuple[str, ...] = ()) -> Said:
+        monkeypatch.setattr(sys, "argv", ["clarity", *globally, "sync", tenant.slug, *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Said(int(ended.value.code or 0), printed.out, " ".join(printed.err.split()))
+
+    return sync
+
+
+def test_it_ends_with_what_arrived_by_stream(folder: Path, sync: Sync) -> None:
+    said = sync()
+    assert said.code == 0
+    header, *rows = (line.split() for line in said.out.splitlines() if not line.lstrip().startswith("·"))
+    assert header == ["connector", "stream", "created", "updated", "unchanged", "deleted", "quarantined"]
+    assert ["files", "accounts", "2", "0", "0", "0", "1"] in rows
+    assert "people.csv is not in" in " ".join(said.out.split())
+
+
+def test_a_program_gets_the_same_as_facts(folder: Path, sync: Sync) -> None:
+    (told,) = sync("--stream", "accounts", globally=("--json",)).answer["syncs"]
+    assert told["streams"] == {
+        "accounts": {"created": 2, "updated": 0, "unchanged": 0, "deleted": 0, "failed": 1},
+    }
+    assert told["failures"] == {}
+
+
+def test_full_reads_again_what_is_known(folder: Path, sync: Sync) -> None:
+    sync()
+    (told,) = sync("--full", "--connector", "files", globally=("--json",)).answer["syncs"]
+    assert told["streams"]["accounts"]["unchanged"] == 2
+
+
+def test_a_stream_that_failed_is_named_with_what_to_do_and_the_others_are_counted(folder: Path, sync: Sync) -> None:
+    (folder / "people.csv").write_text("e-mail\na@b.example\n")
+    said = sync(globally=("--json",))
+    assert said.code == 1
+    assert said.answer["syncs"][0]["streams"]["accounts"]["created"] == 2
+    assert "people" in said.answer["syncs"][0]["failures"]
+    assert said.err.startswith("clarity: not everything arrived. files: people: ")
+    assert "'id'" in said.err
+    table = sync().out
+    assert any("people" in line and "failed" in line for line in table.splitlines())
+
+
+def test_names_that_are_not_there_are_misuse_that_names_those_there_are(
+    folder: Path, sync: Sync, tenant: Tenant
+) -> None:
+    said = sync("--connector", "fax")
+    assert (said.code, f"{tenant.slug} has no fax connector; it has files" in said.err) == (2, True)
+    said = sync("--stream", "planets")
+    assert (said.code, "no stream 'planets': files has accounts, people" in said.err) == (2, True)
+
+
+def test_the_lease_is_free_afterwards(folder: Path, sync: Sync) -> None:
+    sync()
+    assert sync().code == 0

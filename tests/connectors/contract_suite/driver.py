@@ -1,0 +1,83 @@
+"""What the contract suite needs of a source: records that it can make, change and take away, and what is true of them.
+
+A connector joins the suite with one such driver, listed in `drivers.py`. Whatever its source cannot have stands in
+`cannot`, with the reason: those tests are not made for it, and one test holds that the reason is a sentence.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+from connectors.contract import ConnectorError, State
+
+Capability = Literal[
+    "delete",  # the source tells that a record is gone, and that it is back
+    "late stamp",  # a record may appear with a stamp from before the last read
+    "resume",  # a read that was cut short goes on from its last page
+    "trouble",  # the source can fail in every way that has an error class
+]
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A record as raw must hold it in the end."""
+
+    payload: Mapping[str, Any]
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A way in which the source itself fails while `lasts` is open, and what whoever has to act must then read."""
+
+    leads_to: type[ConnectorError]
+    lasts: AbstractContextManager[None]
+    says: str
+
+
+class Driver(Protocol):
+    """A source with records of its own, made anew for each test."""
+
+    connector: str
+    stream: str
+    named: str  # the field that `change` writes
+
+    def config(self) -> dict[str, Any]:
+        """The configuration with which the connector reads this source, in pages as small as it can have them."""
+        ...
+
+    def page_size(self) -> int: ...
+
+    def add(self, count: int, *, one_stamp: bool = False) -> list[str]:
+        """New records; returns their ids."""
+        ...
+
+    def add_late(self) -> str:
+        """A new record with a stamp from before the last read, within the overlap."""
+        ...
+
+    def change(self, record_id: str, value: str) -> None: ...
+
+    def delete(self, record_id: str) -> None: ...
+
+    def restore(self, record_id: str) -> None: ...
+
+    def add_field(self, name: str, record_id: str, value: str) -> None:
+        """A new field of the stream, with a value in this one record."""
+        ...
+
+    def remove_field(self, name: str) -> None:
+        """The field is gone, together with what it held."""
+        ...
+
+    def truth(self) -> dict[str, Truth]:
+        """Every record of the stream, as raw must hold it once everything that happened has been read."""
+        ...
+
+    def states_of_older_versions(self) -> Sequence[State]:
+        """What an older version of the connector, or a mistaken one, may have left as the state of the stream."""
+        ...
+
+    def troubles(self) -> Sequence[Trouble]: ...

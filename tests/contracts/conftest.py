@@ -1,0 +1,28 @@
+"""The servers that none of us wrote, where `make test-contracts` has installed them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contracts import foreign
+
+
+@pytest.fixture(scope="session")
+def contract() -> Path:
+    """The third party's description of Bulk, collections and limits."""
+    folder = foreign.contracts()
+    if folder is None:
+        pytest.skip("CLARITY_CONTRACTS does not say where the vendors' contracts are: nothing was held against them.")
+    if not foreign.NODE_MODULES.is_dir():
+        pytest.skip("prism is not installed: `make test-contracts` installs it.")
+    return folder / "salesforce-thirdparty.yaml"
+
+
+@pytest.fixture(scope="session")
+def mockforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of simple-mockforce."""
+    if not foreign.PYTHON.exists():
+        pytest.skip("simple-mockforce is not installed: `make test-contracts` installs it.")
+    with foreign.mockforce(tmp_path_factory.mktemp("mockforce") / "log") as url:
+        yield url
