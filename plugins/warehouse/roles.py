@@ -13,6 +13,7 @@ None is a superuser or has BYPASSRLS. Members inherit from their group and can't
 the login that opened the session, which no SET can change.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,7 @@ RUN_CONNECTIONS = 20
 BI_CONNECTIONS = 10
 BI_STATEMENT_TIMEOUT = "60s"
 MINIMUM_VERSION = 16
+SESSIONS_END_WITHIN = 10.0
 # any fixed number will do; it says "a migration of GTM Clarity" to whoever looks at pg_locks
 LOCK = 7_462_530_118
 
@@ -132,7 +134,20 @@ def create_login(connection: psycopg.Connection, login: Login, group: str) -> No
 
 def drop_login(connection: psycopg.Connection, name: str) -> None:
     """Remove a tenant's login. Runs as the registrar."""
-    connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
+    deadline = time.monotonic() + SESSIONS_END_WITHIN
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
+            return
+        except psycopg.errors.DependentObjectsStillExist as error:
+            # A session takes its temporary tables along when it ends, a moment after its client has gone.
+            if time.monotonic() > deadline:
+                raise ClarityError(
+                    f"the login {name} still has a session with tables of its own: wait until the tenant's run has"
+                    " ended, and say it again"
+                ) from error
+            time.sleep(0.05)
 
 
 def refresh_login(connection: psycopg.Connection, login: Login) -> None:

@@ -1,6 +1,7 @@
 """Tenants, credentials, the registry and the audit trail."""
 
 import json
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,17 @@ def test_the_same_slug_twice_says_so_and_changes_nothing(tenant: Tenant) -> None
 def test_a_slug_that_could_not_be_a_file_name_is_refused(platform: Path, slug: str) -> None:
     with pytest.raises(MisuseError, match="can't be a slug"):
         provision.create_tenant("Acme", slug, actor="system:tests")
+
+
+def test_a_tenant_is_deleted_while_its_last_session_is_still_closing(platform: Path, admin: psycopg.Connection) -> None:
+    tenant_id = provision.create_tenant("Leaving", f"leaving_{uuid.uuid4().hex[:8]}", actor="system:tests")
+    closing = database.connect(database.conninfo(database.run_login(tenant_id)), autocommit=True)
+    closing.execute("create temp table half_a_page (line text)")
+    later = threading.Timer(0.5, closing.close)
+    later.start()
+    tenants.delete(tenant_id, actor="system:tests")
+    later.join()
+    assert not admin.execute("select from control.tenants where id = %s", [tenant_id]).rowcount
 
 
 def test_deleting_a_tenant_removes_all_but_the_trail(platform: Path, admin: psycopg.Connection) -> None:
