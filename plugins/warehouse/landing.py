@@ -421,11 +421,14 @@ def _quarantine(
     refused: Sequence[Refusal],
     sync_id: str,
 ) -> None:
-    # The id is made of the content, so that a record refused again on the next read is no second entry.
+    # The id is made of the content, so that a record refused again on the next read is no second entry:
+    # one that was settled meanwhile is open again.
     cursor.executemany(
         "insert into quality.quarantine"
         " (id, tenant_id, connector, stream, record_id, reason, record, position, sync_id)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (id) do update"
+        " set replayed_at = null, created_at = now(), sync_id = excluded.sync_id"
+        " where quarantine.replayed_at is not null",
         list(_quarantine_rows(tenant_id, connector, stream, refused, sync_id)),
     )
 

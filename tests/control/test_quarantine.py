@@ -98,6 +98,16 @@ def test_replaying_twice_lands_once(shelf: Shelf) -> None:
     assert shelf.customer.raw("accounts") == 1
 
 
+def test_what_is_refused_again_after_it_was_settled_is_open_again(shelf: Shelf) -> None:
+    shelf.sync(rejected=refused("2,mended"))
+    shelf.replay()
+    assert shelf.open() == []
+    shelf.sync(rejected=refused("2,mended"))
+    assert shelf.open() == [("2", "could not be read")]
+    assert shelf.replay() == of_accounts(landed=1)
+    assert shelf.open() == []
+
+
 def test_a_newer_version_that_has_landed_since_is_not_overwritten(shelf: Shelf) -> None:
     shelf.sync(rejected=refused("2,old"))
     shelf.sync(Record("2", {"name": "new"}))
