@@ -7,6 +7,8 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 
 import orjson
@@ -14,15 +16,18 @@ import psycopg
 
 from benchmarks.measure import Progress, peak_memory, report
 from connectors.salesforce import pages
+from steps.extract import SECONDS_BETWEEN_TURNS
 from warehouse import database, landing, lease
-from warehouse.landing import Landed
+from warehouse.landing import Landed, Prepared
 
 TABLE = "raw.salesforce__tasks"
 
 
 def ours(folder: Path, tenant_id: str, connector_id: str, more: Path | None) -> None:
-    """The pages, then the same pages again, then others on top: as a sync does it, page by page, in one thread."""
+    """The pages, the same pages again, others on top: as a sync does it, one lands while the next is read."""
+    sys.setswitchinterval(SECONDS_BETWEEN_TURNS)
     with (
+        ThreadPoolExecutor(1) as reader,
         lease.hold(tenant_id, lease.local_holder(), stage="extract") as held,
         database.run_session(tenant_id, autocommit=True, application="bench") as connection,
     ):
@@ -36,21 +41,23 @@ def ours(folder: Path, tenant_id: str, connector_id: str, more: Path | None) -> 
             landed = Landed()
             progress = Progress(what, rows_in(files))
             start = time.perf_counter()
-            for file in files:
-                records = pages.records(file.read_bytes())
+            coming = reader.submit(_read, files[0])
+            for file, following in zip_longest(files, files[1:]):
+                page = coming.result()
+                if following:
+                    coming = reader.submit(_read, following)
                 landed += landing.land(
                     connection,
+                    page,
                     tenant_id=tenant_id,
                     connector_id=connector_id,
                     connector="salesforce",
                     stream="tasks",
-                    records=records,
-                    rejected=(),
                     state={"page": file.name},
                     sync_id=sync_id,
                     fence=held.fence,
                 )
-                progress.add(len(records))
+                progress.add(len(page.records))
             return time.perf_counter() - start, landed
 
         files = sorted(folder.iterdir())
@@ -67,6 +74,10 @@ def ours(folder: Path, tenant_id: str, connector_id: str, more: Path | None) -> 
             rows += rows_in(new)
         _expect_rows(connection, rows)
     report(seconds=seconds, memory=peak_memory(), again=again, on_top=on_top)
+
+
+def _read(file: Path) -> Prepared:
+    return landing.prepare(pages.records(file.read_bytes()), ())
 
 
 def bare_by_page(folder: Path, tenant_id: str, _connector_id: str, _more: Path | None) -> None:

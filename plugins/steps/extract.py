@@ -12,6 +12,7 @@ What the connector raises says what to do next (connectors/contract.py), and her
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -51,6 +52,9 @@ Report = Callable[[str], None]
 
 SECONDS_BETWEEN_REPORTS = 10.0
 # in the place of a stream's name, where the failure is the connector's
+# The hand that lands waits for the server most of the time. It must not wait as long again for its turn because a page
+# is being read meanwhile, which is what Python's own five milliseconds come to.
+SECONDS_BETWEEN_TURNS = 0.0002
 ALL_STREAMS = "*"
 
 
@@ -212,6 +216,7 @@ class _Sync:
     async def read(self) -> None:
         """Every stream to its end or to its failure."""
         # A client that blocks takes a thread for each stream; none of them must wait for another's vendor.
+        sys.setswitchinterval(SECONDS_BETWEEN_TURNS)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * len(self.wanted) + 4, "vendor"))
         client = self.source.connect()
         health = await self._health(client)
@@ -401,7 +406,8 @@ class _Reading:
                 raise Fatal(f"{error} Nothing behind this record can be read.") from error
             self._refused.add(str(error))
             refusal = Rejected("a record that the source refused", self.sync.source.redacted(str(error)), None)
-            await self._by_the_hand_that_lands(self._land, Page((), self.state, [refusal]))
+            page = Page((), self.state, [refusal])
+            await self._by_the_hand_that_lands(self._land, page, landing.prepare((), page.rejected), 0)
         else:
             return True
         return False
@@ -411,11 +417,11 @@ class _Reading:
             self._nameless = len(self._refused)
             await self._by_the_hand_that_lands(self._seen.start)
         pages = aiter(client.pages(self.stream, self.state))
-        coming = asyncio.create_task(_next(pages))
+        coming = asyncio.create_task(self._next(pages))
         try:
-            while (page := await coming) is not None:
-                coming = asyncio.create_task(_next(pages))
-                await self._by_the_hand_that_lands(self._land, page)
+            while (ready := await coming) is not None:
+                coming = asyncio.create_task(self._next(pages))
+                await self._by_the_hand_that_lands(self._land, *ready)
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
@@ -425,7 +431,15 @@ class _Reading:
     async def _by_the_hand_that_lands(self, work: Callable[..., None], *arguments: Any) -> None:
         await asyncio.get_running_loop().run_in_executor(self.sync.hand, work, *arguments)
 
-    def _land(self, page: Page) -> None:
+    async def _next(self, pages: AsyncIterator[Page]) -> tuple[Page, landing.Prepared, int] | None:
+        """The next page, ready to be sent, and how many of its records are left out; None at the end."""
+        page = await anext(pages, None)
+        if page is None:
+            return None
+        kept, left_out = self.sync.without_the_erased(self.stream.name, page)
+        return page, await asyncio.to_thread(landing.prepare, kept.records, kept.rejected), left_out
+
+    def _land(self, page: Page, prepared: landing.Prepared, left_out: int) -> None:
         sync = self.sync
         for note in page.notes:
             sync.note(note)
@@ -435,15 +449,13 @@ class _Reading:
             self._nameless += sum(refusal.record_id is None for refusal in page.rejected)
             self._seen.add(record.id for record in page.records)
             self._seen.add(refusal.record_id for refusal in page.rejected if refusal.record_id is not None)
-        kept, left_out = sync.without_the_erased(self.stream.name, page)
         self.landed += landing.land(
             sync.connection,
+            prepared,
             tenant_id=sync.tenant_id,
             connector_id=sync.source.id,
             connector=sync.type,
             stream=self.stream.name,
-            records=kept.records,
-            rejected=kept.rejected,
             # the end of a full reading is committed by `_complete`: killed before, its last page is read again
             state=page.state if page.completes is None else self.state,
             sync_id=sync.id,
@@ -486,10 +498,6 @@ class _Reading:
             fence=sync.fence,
         )
         self.landed += Landed(deleted=deleted)
-
-
-async def _next(pages: AsyncIterator[Page]) -> Page | None:
-    return await anext(pages, None)
 
 
 def _told(failures: Mapping[str, str]) -> str:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import uuid4
 
-import orjson
 import psycopg
 from psycopg.types.json import Jsonb
 
@@ -21,7 +20,6 @@ from steps.source import Source
 from warehouse import database, landing, lease
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.landing import Landed
-from warehouse.text import is_storable
 
 Report = Callable[[str], None]
 
@@ -159,7 +157,9 @@ class _Replay:
         except Exception as error:  # noqa: BLE001 - one entry must not stop the others; it stays open with the reason
             return self.source.sentence(stream.name, error)
         if isinstance(outcome, Record):
-            return _unstorable(outcome) or outcome
+            # it would stand in quarantine twice if that were only found out when it lands
+            refused = landing.prepare([outcome], ()).refused
+            return refused[0].reason if refused else outcome
         return self.source.redacted(outcome.reason)
 
     def _is_about_the_erased(self, entry: Entry, outcome: Record | str) -> bool:
@@ -174,12 +174,11 @@ class _Replay:
             return Landed()
         return landing.land(
             self.connection,
+            landing.prepare(records, ()),
             tenant_id=self.tenant_id,
             connector_id=self.source.id,
             connector=self.source.type,
             stream=stream.name,
-            records=records,
-            rejected=(),
             # where the next sync goes on does not depend on what was left behind
             state=landing.state_of(self.connection, self.tenant_id, self.source.type, stream.name),
             sync_id=self.id,
@@ -210,16 +209,3 @@ class _Replay:
                 " error_details = %s where tenant_id = %s and id = %s",
                 [sum(told.refused for told in done), Jsonb(details), self.tenant_id, self.id],
             )
-
-
-def _unstorable(record: Record) -> str:
-    """Why landing would refuse the record; it would stand in quarantine twice if that were only found out there."""
-    if not 1 <= len(record.id) <= landing.LONGEST_RECORD_ID:
-        return f"the id must have 1 to {landing.LONGEST_RECORD_ID} characters"
-    if not is_storable(record.id):
-        return "the id holds a character that no database stores"
-    try:
-        orjson.dumps(record.payload)
-    except TypeError as unserialisable:
-        return f"cannot be written as JSON: {unserialisable}"
-    return "" if is_storable(record.payload) else "a text holds a NUL character, which no database stores"

@@ -9,7 +9,7 @@ as after our own writebacks, could be left out only together with its newer stam
 older page that arrives late would then overtake it. That such a version is no change is for canonical to find.
 
 The server says what it knows of a page's records and stores what is news; the comparison is made here, so that what is
-no news is not even sent. It stores the first rows while the later ones are still being written.
+no news is not even sent. A page can be prepared while the one before it is being stored.
 """
 
 import math
@@ -103,6 +103,24 @@ class _Version(NamedTuple):
     position: int | None = None
 
 
+class _Written(NamedTuple):
+    """A record as the row that COPY takes, but for its seq, and what it is compared by."""
+
+    id: str
+    stamp: int | None
+    payload_hash: bytes
+    is_deleted: bool
+    row: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A page as it will be sent. Making it is most of the work that the server has no part in."""
+
+    records: Sequence[_Written]
+    refused: Sequence[Refusal]
+
+
 @contextmanager
 def fenced(conn: psycopg.Connection[Any], fence: int) -> Iterator[None]:
     """A write transaction of the run that holds this fence, committed at the end of the body. Raises LeaseLost."""
@@ -120,15 +138,26 @@ def table_of(connector: str, stream: str) -> sql.Identifier:
     return sql.Identifier("raw", f"{connector}__{stream}")
 
 
+def prepare(records: Iterable[Version], rejected: Sequence[Refusal]) -> Prepared:
+    """Write a page's records as they will be sent; those that no database could store join the rejected."""
+    written: list[_Written] = []
+    refused: list[Refusal] = list(rejected)
+    for record in records:
+        try:
+            written.append(_write(record))
+        except _NotStorable as unstorable:
+            refused.append(_Refused(f"record {record.id}", str(unstorable), record.payload, record.id))
+    return Prepared(written, refused)
+
+
 def land(
     conn: psycopg.Connection[Any],
+    page: Prepared,
     *,
     tenant_id: str,
     connector_id: str,
     connector: str,
     stream: str,
-    records: Iterable[Version],
-    rejected: Sequence[Refusal],
     state: Mapping[str, Any] | None,
     sync_id: str,
     fence: int,
@@ -140,9 +169,9 @@ def land(
     """
     table = table_of(connector, stream)
     with fenced(conn, fence), conn.cursor() as cursor:
-        page = _Page(records, rejected, _lock_state(cursor, tenant_id, connector_id, connector, stream))
-        has_news = _send_news(conn, table, tenant_id, page)
-        landed = page.landed()
+        news = _News(page.records, _lock_state(cursor, tenant_id, connector_id, connector, stream))
+        has_news = _send_news(conn, table, tenant_id, news)
+        landed = news.landed(failed=len(page.refused))
         # In one go: a page of few records costs little more than the trips to the server and back.
         with conn.pipeline():
             if has_news:
@@ -151,7 +180,7 @@ def land(
             cursor.execute(
                 "update control.stream_states set last_seq = %s, state = %s, updated_at = now()"
                 " where tenant_id = %s and connector = %s and stream = %s",
-                [page.last_seq, None if state is None else Jsonb(dict(state)), tenant_id, connector, stream],
+                [news.last_seq, None if state is None else Jsonb(dict(state)), tenant_id, connector, stream],
             )
             cursor.execute(
                 "update control.sync_logs set"
@@ -174,31 +203,27 @@ def state_of(conn: psycopg.Connection[Any], tenant_id: str, connector: str, stre
     return state
 
 
-class _Page:
-    """The records of a page on their way, and those that no database could store."""
+class _News:
+    """Which of a page's records are news, and their numbers."""
 
-    def __init__(self, records: Iterable[Version], rejected: Sequence[Refusal], last_seq: int) -> None:
-        self.refused = list(rejected)
-        self.records = [record for record in records if self._has_storable_id(record)]
-        self.times = Counter(record.id for record in self.records)
+    def __init__(self, records: Sequence[_Written], last_seq: int) -> None:
+        self.records = records
+        self.times = Counter(record.id for record in records)
         self.last_seq = last_seq
         self._created = self._updated = self._unchanged = self._deleted = 0
 
-    def landed(self) -> Landed:
-        return Landed(self._created, self._updated, self._unchanged, self._deleted, failed=len(self.refused))
+    def landed(self, failed: int) -> Landed:
+        return Landed(self._created, self._updated, self._unchanged, self._deleted, failed)
 
-    def news(self, known: Mapping[str, Sequence[_Version]]) -> Iterator[bytes]:
+    def rows(self, known: Mapping[str, Sequence[_Version]]) -> Iterator[bytes]:
         """The rows to store, given the versions that raw has of these records.
 
-        A record that is neither known nor twice in the page needs no comparison, so it is written when its turn comes.
+        A record that is neither known nor twice in the page needs no comparison.
         """
         compared = known.keys() | {record_id for record_id, times in self.times.items() if times > 1}
         changes = self._changes(compared, known) if compared else {}
         for position, record in enumerate(self.records):
             if record.id in compared and position not in changes:
-                continue
-            body = self._body(record)
-            if body is None:
                 continue
             self.last_seq += 1
             if record.is_deleted:
@@ -207,23 +232,16 @@ class _Page:
                 self._created += 1
             else:
                 self._updated += 1
-            yield _row(record, body, self.last_seq)
+            yield record.row
+            yield _LENGTH_AND_INTEGER.pack(8, self.last_seq)
 
     def _changes(self, compared: Set[str], known: Mapping[str, Sequence[_Version]]) -> dict[int, bool]:
         """The positions of the records that change something, each with whether it is the first of its record."""
         brought: dict[str, list[_Version]] = defaultdict(list)
         for position, record in enumerate(self.records):
-            if record.id in compared and (body := self._body(record)) is not None:
-                # only the hash is kept: of most that are compared nothing has changed, and all bodies are a lot
-                brought[record.id].append(
-                    _Version(
-                        _stamp(record.source_updated_at),
-                        self.last_seq + 1 + position,
-                        _hash(body),
-                        record.is_deleted,
-                        position,
-                    )
-                )
+            if record.id in compared:
+                seq = self.last_seq + 1 + position
+                brought[record.id].append(_Version(record.stamp, seq, record.payload_hash, record.is_deleted, position))
         changes: dict[int, bool] = {}
         for record_id, versions in brought.items():
             has = known.get(record_id, ())
@@ -232,29 +250,24 @@ class _Page:
             changes.update((position, not has and position == min(changed)) for position in changed)
         return changes
 
-    def _body(self, record: Version) -> bytes | None:
-        """The payload as JSON. If it can't be stored as such, the record is refused and there is none."""
-        try:
-            body = orjson.dumps(record.payload, option=orjson.OPT_SORT_KEYS)
-        except TypeError as unserialisable:
-            self._refuse(record, f"cannot be written as JSON: {unserialisable}")
-            return None
-        if b"\\u0000" in body and _ESCAPED_NUL.search(body):
-            self._refuse(record, "a text holds a NUL character, which no database stores")
-            return None
-        return body
 
-    def _has_storable_id(self, record: Version) -> bool:
-        if not record.id or len(record.id) > LONGEST_RECORD_ID:
-            self._refuse(record, f"the id must have 1 to {LONGEST_RECORD_ID} characters")
-        elif "\0" in record.id or not _is_text(record.id):
-            self._refuse(record, "the id holds a character that no database stores")
-        else:
-            return True
-        return False
+class _NotStorable(ValueError):
+    """Why no database could store the record."""
 
-    def _refuse(self, record: Version, reason: str) -> None:
-        self.refused.append(_Refused(f"record {record.id}", reason, record.payload, record.id))
+
+def _write(record: Version) -> _Written:
+    if not record.id or len(record.id) > LONGEST_RECORD_ID:
+        raise _NotStorable(f"the id must have 1 to {LONGEST_RECORD_ID} characters")
+    if "\0" in record.id or not _is_text(record.id):
+        raise _NotStorable("the id holds a character that no database stores")
+    try:
+        body = orjson.dumps(record.payload, option=orjson.OPT_SORT_KEYS)
+    except TypeError as unserialisable:
+        raise _NotStorable(f"cannot be written as JSON: {unserialisable}") from unserialisable
+    if b"\\u0000" in body and _ESCAPED_NUL.search(body):
+        raise _NotStorable("a text holds a NUL character, which no database stores")
+    payload_hash, stamp = _hash(body), _stamp(record.source_updated_at)
+    return _Written(record.id, stamp, payload_hash, record.is_deleted, _row(record, body, payload_hash, stamp))
 
 
 def _changed_positions(versions: Iterable[_Version]) -> list[int]:
@@ -277,25 +290,27 @@ def _is_text(text: str) -> bool:
 
 
 def _lock_state(cursor: psycopg.Cursor[Any], tenant_id: str, connector_id: str, connector: str, stream: str) -> int:
-    cursor.execute(
-        "insert into control.stream_states (tenant_id, connector_id, connector, stream) values (%s, %s, %s, %s)"
-        " on conflict do nothing",
-        [tenant_id, connector_id, connector, stream],
+    query = (
+        "select last_seq from control.stream_states where tenant_id = %s and connector = %s and stream = %s for update"
     )
-    row = cursor.execute(
-        "select last_seq from control.stream_states where tenant_id = %s and connector = %s and stream = %s for update",
-        [tenant_id, connector, stream],
-    ).fetchone()
+    row = cursor.execute(query, [tenant_id, connector, stream]).fetchone()
+    if row is None:
+        cursor.execute(
+            "insert into control.stream_states (tenant_id, connector_id, connector, stream) values (%s, %s, %s, %s)"
+            " on conflict do nothing",
+            [tenant_id, connector_id, connector, stream],
+        )
+        row = cursor.execute(query, [tenant_id, connector, stream]).fetchone()
     if row is None:
         raise LookupError(f"the state of {connector} {stream} is not visible to the login of tenant {tenant_id}")
     return int(row[0])
 
 
-def _send_news(conn: psycopg.Connection[Any], table: sql.Identifier, tenant_id: str, page: _Page) -> bool:
+def _send_news(conn: psycopg.Connection[Any], table: sql.Identifier, tenant_id: str, news: _News) -> bool:
     """Copy what is news to a temporary table: PostgreSQL refuses COPY into a table under policies."""
-    if not page.records:
+    if not news.records:
         return False
-    pieces = _pieces(page.news(_known_versions(conn, table, tenant_id, page.times)))
+    pieces = _pieces(news.rows(_known_versions(conn, table, tenant_id, news.times)))
     first = next(pieces, None)
     if first is None:
         return False
@@ -362,17 +377,17 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _row(record: Version, body: bytes, seq: int) -> bytes:
-    record_id, stamp = record.id.encode(), _stamp(record.source_updated_at)
+def _row(record: Version, body: bytes, payload_hash: bytes, stamp: int | None) -> bytes:
+    """All columns but the last, which is seq: known only when the row is sent."""
+    record_id = record.id.encode()
     return b"".join(
         (
             _SIX_COLUMNS_AND_LENGTH.pack(6, len(record_id)),
             record_id,
             _LENGTH_AND_VERSION_OF_JSONB.pack(len(body) + 1, 1),
             body,
-            _HASH_AND_FLAG.pack(16, _hash(body), 1, record.is_deleted),
+            _HASH_AND_FLAG.pack(16, payload_hash, 1, record.is_deleted),
             _NULL if stamp is None else _LENGTH_AND_INTEGER.pack(8, stamp),
-            _LENGTH_AND_INTEGER.pack(8, seq),
         )
     )
 

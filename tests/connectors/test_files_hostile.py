@@ -337,12 +337,14 @@ def test_whatever_lands_and_whatever_is_quarantined_fits_into_the_database(tenan
             pages += read(client, pages[-1].state) if case.waits else []
             landed = landing.land(
                 connection,
+                landing.prepare(
+                    [replace(record, id=f"{number}:{record.id}"[:LONGEST_ID]) for record in records(pages)],
+                    rejected(pages),
+                ),
                 tenant_id=tenant.id,
                 connector_id=connector_id,
                 connector="files",
                 stream="opportunities",
-                records=[replace(record, id=f"{number}:{record.id}"[:LONGEST_ID]) for record in records(pages)],
-                rejected=rejected(pages),
                 state=pages[-1].state,
                 sync_id=f"hostile {number}",
                 fence=held.fence,

@@ -41,12 +41,11 @@ class Raw:
     ) -> Landed:
         return landing.land(
             self.connection,
+            landing.prepare(records, rejected),
             tenant_id=self.tenant_id,
             connector_id=self.connector_id,
             connector="files",
             stream="accounts",
-            records=records,
-            rejected=rejected,
             state=state,
             sync_id=self.sync_id,
             fence=self.fence if fence is None else fence,
