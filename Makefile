@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status test test-contracts lint chaos bench-load screenshot lock clean
+.PHONY: help setup demo up down status docs test test-contracts lint chaos bench-load screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
@@ -44,6 +44,9 @@ down: $(VENV)/runtime ## stop both cleanly
 status: $(VENV)/runtime ## what runs, what does not, and what to do about it
 	@$(BIN)/clarity status
 
+docs: $(VENV)/runtime ## dbt's documentation of every model and column, with the lineage: one HTML file
+	@$(BIN)/clarity docs
+
 test: lint ## all that CI runs: lint, then every test
 	@$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts
 
@@ -58,9 +61,10 @@ lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the r
 	@$(BIN)/sqlfluff lint dbt
 	@$(BIN)/python tests/borders.py
 
-chaos: $(VENV)/development ## kill runs and syncs in their middle, 50 times each or CHAOS_KILLS=n, and print the seed
+chaos: $(VENV)/development ## kill runs and syncs 50 times each or CHAOS_KILLS=n, and print the seed; long stories for dbt
 	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py -k round_after_round
 	@CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/pytest tests/chaos --capture=no
+	@DAYS_PER_RUN=1 STORIES=200 CHAPTERS=14 $(BIN)/pytest tests/dbt/test_thirty_days.py tests/dbt/test_any_order.py
 
 bench-load: $(VENV)/development $(PEERS)/ready ## a million rows into raw, next to dlt and to a bare COPY; OPTIONS=--help for sizes
 	@$(BIN)/python -m benchmarks.load $(OPTIONS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(down)
     app.command()(status)
+    app.command()(docs)
     app.add_typer(db_app, name="db")
 
 
@@ -85,6 +87,17 @@ def status(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
+def docs(context: typer.Context) -> None:
+    """Build dbt's documentation of every source, model and column, with the lineage: one HTML file."""
+    from steps import deploy, transform
+
+    here = Context.current(context)
+    database.ensure_up()
+    deploy.ensure(here.report)
+    page = transform.document()
+    here.say(f"The documentation of the models is in {page}: open it in a browser.", page=str(page))
+
+
 @db_app.command("url")
 def db_url(
     context: typer.Context,
@@ -111,6 +124,18 @@ def db_url(
         conninfo = known[role]()
     address = database.url(conninfo)
     here.say(address, url=address)
+
+
+@db_app.command("env")
+def db_env(
+    context: typer.Context, tenant: Annotated[str, typer.Option(help="The tenant whose rows to work on.")]
+) -> None:
+    """Print what plain dbt needs, password included, for a shell: eval "$(clarity db env --tenant TENANT)"."""
+    from steps import rehearsal
+
+    here = Context.current(context)
+    needed = rehearsal.environment(tenant, actor=here.actor)
+    here.say("\n".join(f"export {name}={quote(value)}" for name, value in needed.items()), **needed)
 
 
 @contextmanager

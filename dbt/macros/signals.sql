@@ -24,9 +24,9 @@
 {%- endmacro %}
 
 
-{# 'Demo Request', 'demo-request' and 'demo_request' are one signal. #}
+{# 'Demo Request', 'demo-request' and 'demo_request' are one signal. It is part of keys, so it can't be a novel. #}
 {% macro signal_of(source_type) -%}
-    coalesce(regexp_replace(lower({{ source_type }}), '[\s-]+', '_', 'g'), 'unknown')
+    coalesce(left(regexp_replace(lower({{ source_type }}), '[\s-]+', '_', 'g'), 100), 'unknown')
 {%- endmacro %}
 
 

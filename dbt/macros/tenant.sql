@@ -1,6 +1,6 @@
-{# Schemas are named as they are, whoever builds. #}
+{# Schemas are named as they are, whoever builds; a rehearsal has one for all. #}
 {% macro generate_schema_name(custom_schema_name, node) -%}
-    {{ custom_schema_name or target.schema }}
+    {{ target.schema if rehearsing() else (custom_schema_name or target.schema) }}
 {%- endmacro %}
 
 
@@ -14,21 +14,34 @@
 {% macro enter_tenant() -%}
     {%- if target.name != "deploy" -%}
         {%- if execute and load_relation(this) is none -%}
-            {%- do exceptions.raise_compiler_error(this ~ " does not exist yet: run `clarity migrate`") -%}
+            {%- do exceptions.raise_compiler_error(this ~ " does not exist yet: run " ~ what_makes_relations()) -%}
         {%- endif -%}
-        select
-            control.assert_tenant({{ dbt.string_literal(var("tenant_id")) }}),
-            control.hold_lease({{ var("fence") | int }}),
-            set_config('TimeZone', 'UTC', true),
-            set_config('enable_nestloop', 'off', true)
+        {%- if rehearsing() -%}
+            delete from {{ this }};
+            select
+                set_config('TimeZone', 'UTC', true),
+                set_config('enable_nestloop', 'off', true)
+        {%- else -%}
+            select
+                control.assert_tenant({{ dbt.string_literal(var("tenant_id")) }}),
+                control.hold_lease({{ var("fence") | int }}),
+                set_config('TimeZone', 'UTC', true),
+                set_config('enable_nestloop', 'off', true)
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
 
-{# For models that read only what changed: few rows are looked up one by one, many are joined. `size` is a query. #}
-{% macro plan_for(size) -%}
+{#
+    For models that read only what changed: few rows out of many are looked up one by one, others are joined. Both
+    arguments are queries for a number.
+#}
+{% macro plan_for(size, of) -%}
     {%- if target.name != "deploy" -%}
-        select set_config('enable_nestloop', case when ({{ size }}) > 5000 then 'off' else 'on' end, true)
+        select set_config(
+            'enable_nestloop', case when changed <= 20000 and changed * 50 < existing then 'on' else 'off' end, true
+        )
+        from (select ({{ size }}) as changed, ({{ of }}) as existing) as sizes
     {%- endif -%}
 {%- endmacro %}
 
@@ -36,10 +49,11 @@
 {# Puts a table under the policies in the transaction that made it. What is append_only stays as written. #}
 {% macro secure(bi=false) -%}
     {%- if target.name == "deploy" and config.get("materialized") != "view" -%}
+        {%- set append_only = (config.get("meta") or {}).get("append_only") -%}
         select control.secure(
             '{{ this }}'::regclass,
-            {{ bi }},
-            {{ "'insert'" if (config.get("meta") or {}).get("append_only") else "'insert, update, delete'" }}
+            {{ bi and not rehearsing() }},
+            {{ "'insert'" if append_only and not rehearsing() else "'insert, update, delete'" }}
         )
     {%- endif -%}
 {%- endmacro %}
@@ -54,7 +68,7 @@
     from (
         {{ main_sql }}
     ) as failing
-    {% if target.name != "deploy" -%}
+    {% if target.name != "deploy" and not rehearsing() -%}
         where control.assert_tenant({{ dbt.string_literal(var("tenant_id")) }}) is not null
     {%- endif %}
 {%- endmacro %}

@@ -67,16 +67,17 @@
     {%- for change in schema_changes_dict["new_target_types"] -%}
         {%- do exceptions.raise_compiler_error(
             target_relation ~ "." ~ change["column_name"] ~ " is not of the type " ~ change["new_type"]
-            ~ " that its contract names: write a migration for it, then run `clarity migrate`"
+            ~ " that its contract names: "
+            ~ ("" if rehearsing() else "write a migration for it, then ") ~ "run " ~ what_makes_relations()
         ) -%}
     {%- endfor -%}
     {%- set missing = schema_changes_dict["source_not_in_target"] -%}
     {%- if missing -%}
-        {%- if target.name != "deploy" or target_relation.schema not in ["rollups", "marts"] -%}
+        {%- if target.name != "deploy" or target_relation.schema not in ["rollups", "marts", target.schema] -%}
             {%- do exceptions.raise_compiler_error(
                 target_relation ~ " lacks " ~ missing | map(attribute="name") | join(", ") ~ ": "
                 ~ ("write a migration for it, then " if target_relation.schema == "canonical" else "")
-                ~ "run `clarity migrate`"
+                ~ "run " ~ what_makes_relations()
             ) -%}
         {%- endif -%}
         {%- do alter_relation_add_remove_columns(target_relation, missing, none) -%}

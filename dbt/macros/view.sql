@@ -6,7 +6,13 @@
 #}
 {% materialization view, adapter="postgres" -%}
     {%- set relation = this.incorporate(type="view") -%}
-    {%- if target.name != "deploy" -%}
+    {%- if target.name != "deploy" and rehearsing() -%}
+        {%- do make_sure_of_view(relation, sql) -%}
+        {% call statement("main") -%}
+            select 'as it is'
+        {%- endcall %}
+        {{ return({"relations": [relation]}) }}
+    {%- elif target.name != "deploy" -%}
         {%- do exceptions.raise_compiler_error(relation ~ " is made by `clarity migrate`, not in a run") -%}
     {%- endif -%}
 
@@ -26,6 +32,9 @@
 
     {% do apply_grants(relation, config.get("grants"), should_revoke=True) %}
     {% do persist_docs(relation, model) %}
+    {%- if rehearsing() -%}
+        {%- do run_query("comment on view " ~ relation ~ " is '" ~ definition_of(sql) ~ "'") -%}
+    {%- endif %}
 
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do adapter.commit() %}

@@ -1,16 +1,19 @@
 {#
     Reading a stream from where this model left off. `open_window` fixes how far this transaction reads, `close_window`
     remembers it; both belong to the model's own transaction, so a run that fails has read nothing. Landing numbers its
-    versions in the order of its commits, so that no version can appear behind the mark later.
+    versions in the order of its commits, so that no version can appear behind the mark later. Under other rules than
+    last time a stream is read anew: from -1, where the first reading begins with 0.
 #}
 {% macro open_window(union_model) -%}
     {%- if target.name != "deploy" -%}
-        insert into control.watermarks (tenant_id, model, stream, upto)
+        {%- set rules = rules_for(union_model) -%}
+        insert into control.watermarks (tenant_id, model, stream, upto, rules)
         select
             landed.tenant_id,
             '{{ this.identifier }}',
             landed.connector || '__' || landed.stream,
-            landed.last_seq
+            landed.last_seq,
+            '{{ rules }}'
         from control.stream_states as landed
         where landed.connector || '__' || landed.stream in ('{{ streams_under(union_model) | join("', '") }}')
             and not exists (
@@ -19,9 +22,36 @@
                     and present.model = '{{ this.identifier }}'
                     and present.stream = landed.connector || '__' || landed.stream
                     and present.upto = landed.last_seq
+                    and present.rules = '{{ rules }}'
             )
-        on conflict (tenant_id, model, stream) do update set upto = excluded.upto
+        on conflict (tenant_id, model, stream) do update set
+            upto = excluded.upto,
+            rules = excluded.rules,
+            seq = case when watermarks.rules = excluded.rules then watermarks.seq else -1 end
     {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    Everything that decides what a version of these streams becomes, as a digest: the models on the way, the seeds and
+    macros, the tenant's mapping and its rules. Comparing it costs nothing; reading anew what a change concerns is what
+    makes an incremental canonical layer equal to a rebuilt one.
+#}
+{% macro rules_for(union_model) -%}
+    {%- set entity = union_model | replace("int_", "", 1) | replace("__unioned", "") -%}
+    {%- set concern = {"accounts": "personal_domains", "people": "personal_domains", "activities": "user_agents"} -%}
+    {%- set parts = [
+        var("code"),
+        tojson(own_mappings(entity), sort_keys=true),
+        tojson(own_rules(concern.get(entity)), sort_keys=true)
+    ] -%}
+    {%- if execute -%}
+        {%- set union_id = "model.clarity." ~ union_model -%}
+        {%- for id in [model.unique_id, union_id] + graph.nodes[union_id].depends_on.nodes | sort -%}
+            {%- do parts.append(graph.nodes[id].checksum.checksum) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(local_md5(parts | join("/"))) }}
 {%- endmacro %}
 
 
@@ -49,8 +79,20 @@
 {%- endmacro %}
 
 
+{# Whether a version is one that this model has read before. #}
+{% macro before_window(version, union_model, reader) -%}
+    {%- set windows = [] -%}
+    {%- for stream in streams_under(union_model) -%}
+        {%- do windows.append(
+            version ~ ".stream = '" ~ stream ~ "' and " ~ version ~ ".seq <= (" ~ bound("seq", stream, reader) ~ ")"
+        ) -%}
+    {%- endfor -%}
+    ({{ windows | join(" or ") or "false" }})
+{%- endmacro %}
+
+
 {% macro bound(name, stream, reader) -%}
-    select mark.{{ name }} from {{ source("control", "watermarks") }} as mark
+    select mark.{{ name }} from {{ marks() }} as mark
     where mark.model = '{{ reader }}' and mark.stream = '{{ stream }}'
 {%- endmacro %}
 
@@ -62,12 +104,21 @@
 {%- endmacro %}
 
 
-{# The streams that a union of staging views reads, by their names: stg_<connector>__<stream>. #}
+{# How many there are, up to the end of what this transaction reads. #}
+{% macro versions_read(reader) -%}
+    select coalesce(sum(mark.upto), 0) from control.watermarks as mark
+    where mark.model = '{{ reader }}'
+{%- endmacro %}
+
+
+{# The streams that a union of staging views reads. #}
 {% macro streams_under(union_model) -%}
     {%- set streams = [] -%}
     {%- if execute -%}
         {%- for parent in graph.nodes["model.clarity." ~ union_model].depends_on.nodes -%}
-            {%- do streams.append(graph.nodes[parent].name | replace("stg_", "", 1)) -%}
+            {%- for source_id in graph.nodes[parent].depends_on.nodes -%}
+                {%- do streams.append(graph.sources[source_id].name) if source_id in graph.sources -%}
+            {%- endfor -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(streams) }}

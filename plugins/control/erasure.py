@@ -18,14 +18,14 @@ from psycopg import sql
 
 from control import access, audit, tables
 from control.registry import TenantEntry
-from warehouse import database, keys, lease
+from warehouse import database, keys, lease, private
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.keys import Key
 
 Report = Callable[[str], None]
 
 # what a source's records call the person that they are about
-PERSON_FIELDS = ("person_id",)
+PERSON_FIELDS = ("person_id", "WhoId", "ContactId", "LeadId")
 # text that may tell of anybody and belongs to a row that stays
 CLEARED = {
     "canonical.accounts": ("source_data",),
@@ -99,7 +99,10 @@ def erase(tenant: TenantEntry, email: str, *, actor: str, report: Report = lambd
         database.control_session(tenant.id) as connection,
     ):
         connection.execute("select control.hold_lease(%s)", [held.fence])
-        return _Erasure(connection, tenant, email).run(actor)
+        erased = _Erasure(connection, tenant, email).run(actor)
+    # rehearsals of dbt hold copies
+    private.drop(*private.of_tenant(tenant.id))
+    return erased
 
 
 class _Erasure:
@@ -336,7 +339,7 @@ def _streams_of_people(connection: psycopg.Connection) -> list[tuple[str, str]]:
     rows = connection.execute(
         """
         with recursive beneath as (
-            select to_regclass('staging.int_people__latest')::oid as relation
+            select to_regclass('staging.int_people__unioned')::oid as relation
             union
             select d.refobjid
             from beneath

@@ -4,9 +4,11 @@ A mapping says everything about one entity of one connector: a column that it le
 with the transform that compiles it.
 """
 
+import csv
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import psycopg
@@ -20,6 +22,7 @@ from control.expressions import T, Tree
 from control.versions import Change, History, Version, one_at_a_time
 from warehouse import database
 from warehouse.errors import MisuseError
+from warehouse.home import project_root
 
 # what a mapping may fill, and what nothing can be kept without
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -156,15 +159,25 @@ def _content(
 
 def _default(connector_type: str, entity: str) -> dict[str, Any] | None:
     """What holds for a tenant that has not said otherwise; None for a connector without one."""
-    if connector_type != "files":
-        return None
-    # the columns of the files bear our names; a website will do where there is no domain
-    entries: list[dict[str, Any]] = [
-        {"sourceField": column, "targetField": column, "required": column in NEEDED[entity]}
-        | ({"transform": "custom", "customTransform": "coalesce(domain, website)"} if column == "domain" else {})
-        for column in COLUMNS[entity]
-    ]
-    return {"mappings": _checked({"mappings": entries}, entity), "is_default": True}
+    entries = _defaults().get((connector_type, entity))
+    return None if entries is None else {"mappings": _checked({"mappings": entries}, entity), "is_default": True}
+
+
+@cache
+def _defaults() -> Mapping[tuple[str, str], list[dict[str, Any]]]:
+    """By connector and entity, out of the seed that dbt has them from too."""
+    defaults: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    with (project_root() / "dbt" / "seeds" / "default_mappings.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            entry = {
+                "sourceField": row["source_field"],
+                "targetField": row["target_field"],
+                "transform": row["transform"],
+                "customTransform": row["custom_transform"] or None,
+                "required": row["required"] == "true",
+            }
+            defaults.setdefault((row["connector"], row["entity"]), []).append(entry)
+    return defaults
 
 
 def known_entity(entity: str) -> str:

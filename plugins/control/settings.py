@@ -41,6 +41,32 @@ class Features(_Group):
     writeback: bool = Field(default=False, description="true or false: whether scores may go back into the CRM")
 
 
+def _known_texts(texts: list[str]) -> list[str]:
+    cleaned = [text.strip().lower() for text in texts]
+    if not all(cleaned):
+        raise ValueError("an empty text says nothing")
+    return sorted(set(cleaned))
+
+
+Texts = Annotated[list[Annotated[str, Field(max_length=200)]], AfterValidator(_known_texts), Field(max_length=500)]
+
+
+class Bots(_Group):
+    # read by steps.transform
+    user_agents: Texts = Field(
+        default=[],
+        description='a list like ["linkscanner"]: opens and clicks by programs that call themselves so do not count',
+    )
+
+
+class Domains(_Group):
+    # read by steps.transform
+    personal: Texts = Field(
+        default=[],
+        description='a list like ["example.org"]: everybody may have an address there, so it belongs to no company',
+    )
+
+
 class Settings(_Group):
     # read by the registry, for the schedule of the tenant's DAG
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
@@ -56,6 +82,8 @@ class Settings(_Group):
         default=1, ge=0, le=100, allow_inf_nan=False, description="0 to 100: the change of a score that makes history"
     )
     features: Features = Features()
+    bots: Bots = Bots()
+    domains: Domains = Domains()
 
 
 @dataclass(frozen=True)

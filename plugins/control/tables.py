@@ -10,7 +10,13 @@ from warehouse.roles import SCHEMAS
 # logins are made anew with their tenant, a lease is this moment's, and the heads of the trail go with the trail
 MADE_ANEW = ("control.logins", "control.run_leases", "control.audit_heads")
 # triggers on other tables fill these
-FILLED_BY_TRIGGERS = ("canonical.touched_person_days",)
+FILLED_BY_TRIGGERS = (
+    "canonical.touched_entities",
+    "canonical.moved_entities",
+    "canonical.touched_attributes",
+    "canonical.touched_person_days",
+    "canonical.touched_days",
+)
 
 
 def of_tenants(connection: psycopg.Connection) -> list[str]:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from control import access, audit
-from warehouse import database, roles
+from warehouse import database, private, roles
 from warehouse.errors import MisuseError
 
 # a slug becomes part of a DAG id, of file names and of task ids
@@ -102,6 +102,7 @@ def set_paused(tenant_id: str, paused: bool, *, actor: str) -> bool:
 def delete(tenant_id: str, *, actor: str) -> None:
     """Remove a tenant with everything that is theirs. The audit trail stays, and says so."""
     access.require(tenant_id, actor, "tenant.delete")
+    private.drop(*private.of_tenant(tenant_id))
     with database.registrar_session() as connection:
         audit.record(
             connection,

@@ -4,7 +4,7 @@ Each stage holds the tenant's run lease under the run's name and leaves it with 
 gives it back. Any stage can be killed and run again: what it had committed stands, the rest was never there.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
@@ -78,6 +78,25 @@ def sync(
 def transform(slug: str, run_id: str) -> dict[str, Any]:
     with _stage(slug, run_id, "transform") as held:
         return transforming.run(slug, run_id, held.fence, select=BEFORE_SCORING)
+
+
+def models(
+    slug: str,
+    select: Sequence[str] = (),
+    *,
+    report: Report = lambda _line: None,
+    on_result: transforming.OnResult | None = None,
+) -> dict[str, Any]:
+    """Only dbt's part of a run, in this process: the selected models, by default all. Returns what each has written."""
+    _runnable(slug)
+    chosen = transforming.tables(select or (*BEFORE_SCORING, *AFTER_PUBLICATION))
+    run_id = lease.local_holder()
+    try:
+        report(f"{len(chosen)} models")
+        with _stage(slug, run_id, "transform", report=report) as held:
+            return transforming.run(slug, run_id, held.fence, select=chosen, on_result=on_result)
+    finally:
+        conclude(slug, run_id)
 
 
 def score(slug: str, run_id: str, as_of: date) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def read_inputs(connection: psycopg.Connection, tenant_id: str, configs: Configs
         ),
         people=_frame(
             connection,
-            "select id as person_id, account_id, title, null::text as industry, null::float8 as employee_count,"
-            " null::float8 as annual_revenue"
+            "select id as person_id, account_id, title, industry, employee_count::float8,"
+            " annual_revenue::float8"
             " from canonical.people where tenant_id = %(tenant)s and deleted_at is null",
             tenant,
         ),
@@ -70,7 +70,7 @@ def read_inputs(connection: psycopg.Connection, tenant_id: str, configs: Configs
         opportunities=_frame(
             connection,
             "select opportunity_id, account_id, is_closed,"
-            " greatest(%(as_of)s::date - stage_entered_on, 0)::float8 as days_in_stage"
+            " (days_in_stage_before + greatest(%(as_of)s::date - stage_entered_on, 0))::float8 as days_in_stage"
             " from rollups.rollup_opportunity_facts where tenant_id = %(tenant)s and not is_deleted",
             tenant,
         ),

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ import psycopg
 from dbt.artifacts.schemas.results import NodeStatus
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
+from dbt.contracts.graph.nodes import ModelNode
 from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from control import registry
+from steps import rules
 from warehouse import database
-from warehouse.errors import ClarityError
+from warehouse.errors import ClarityError, MisuseError
 from warehouse.home import home, project_root
 
 Report = Callable[[str], None]
@@ -59,7 +62,17 @@ class FailedTest:
     query: str
 
 
-def run(slug: str, run_id: str, fence: int, select: Sequence[str] = ("canonical", "rollups")) -> dict[str, Any]:
+OnResult = Callable[[ModelResult], None]
+"""Is told of each model as it finishes."""
+
+
+def run(
+    slug: str,
+    run_id: str,
+    fence: int,
+    select: Sequence[str] = ("canonical", "rollups"),
+    on_result: OnResult | None = None,
+) -> dict[str, Any]:
     """Bring the selected models of this tenant up to date. Returns rows written by model, and what waits.
 
     The caller holds the tenant's lease under `fence`. A model is one transaction: whatever fails or is killed leaves
@@ -68,7 +81,7 @@ def run(slug: str, run_id: str, fence: int, select: Sequence[str] = ("canonical"
     started = time.monotonic()
     tenant = registry.tenant(slug)
     folder = home() / "dbt" / slug
-    variables = {"tenant_id": tenant.id, "run_id": run_id, "fence": fence}
+    variables = variables_of(tenant.id, run_id, fence)
     with _dbt(database.conninfo_in_force(database.run_login(tenant.id))):
         outcome = _invoke(
             folder,
@@ -78,6 +91,7 @@ def run(slug: str, run_id: str, fence: int, select: Sequence[str] = ("canonical"
                 *("--exclude-resource-type", "unit_test", "--vars", orjson.dumps(variables).decode()),
             ],
             manifest=_manifest(),
+            on_result=on_result,
         )
     log = folder / "dbt.log"
     if outcome.exception:
@@ -99,6 +113,13 @@ def run(slug: str, run_id: str, fence: int, select: Sequence[str] = ("canonical"
     }
 
 
+def variables_of(tenant_id: str, run_id: str, fence: int) -> dict[str, Any]:
+    """What dbt must know of a run: whose it is, and by which mappings and rules it reads."""
+    with database.run_session(tenant_id, application="transform") as connection:
+        in_force = rules.variables(connection, tenant_id)
+    return {"tenant_id": tenant_id, "run_id": run_id, "fence": fence, **in_force}
+
+
 def deploy(report: Report) -> None:
     """Make what dbt owns, as the owner, and prepare the manifest. Running it again changes nothing."""
     report("preparing dbt")
@@ -109,7 +130,11 @@ def deploy(report: Report) -> None:
             raise ClarityError(f"the dbt project can't be parsed: {_reason(str(parsed.exception))}")
         _save(parsed.result)
         for attempt in range(1, DEPLOY_ATTEMPTS + 1):
-            outcome = _invoke(folder, ["run", "--target", "deploy"], manifest=_manifest())
+            outcome = _invoke(
+                folder,
+                ["build", "--target", "deploy", "--resource-type", "model", "--resource-type", "seed"],
+                manifest=_manifest(),
+            )
             if outcome.exception:
                 raise ClarityError(f"dbt did not start: {_reason(str(outcome.exception))} ({folder / 'dbt.log'})")
             failed = [result for result in _read(outcome)[0] if result.status == NodeStatus.Error]
@@ -122,6 +147,32 @@ def deploy(report: Report) -> None:
         reasons = "; ".join(f"{result.model}: {result.message}" for result in failed)
         raise ClarityError(f"dbt could not deploy. {reasons} ({folder / 'dbt.log'})")
     report(f"dbt: {len(_read(outcome)[0])} models are in place")
+
+
+def tables(select: Sequence[str]) -> list[str]:
+    """The models that a run with this selection writes. MisuseError if there are none."""
+    manifest = _manifest()
+    with _dbt(database.owner_conninfo()):
+        chosen = _models(home() / "dbt" / "select", manifest, select)
+    written = [node.name for node in chosen if node.config.materialized == "incremental"]
+    if not written:
+        raise MisuseError(f"{', '.join(node.name for node in chosen)}: always up to date, a run has no part in it")
+    return written
+
+
+def document() -> Path:
+    """Everything that is known of the deployed models, with their lineage, as one HTML file. Returns where it is."""
+    folder = home() / "dbt" / "docs"
+    with _dbt(database.owner_conninfo()):
+        outcome = _invoke(
+            folder, ["docs", "generate", "--static", "--write-json", "--target", "deploy"], manifest=_manifest()
+        )
+    made = folder / "target" / "static_index.html"
+    if not outcome.success or not made.is_file():
+        raise ClarityError(
+            f"the documentation can't be built: {_reason(str(outcome.exception))} ({folder / 'dbt.log'})"
+        )
+    return made.replace(folder / "index.html")
 
 
 def is_prepared() -> bool:
@@ -161,17 +212,52 @@ def _environment(conninfo: str) -> dict[str, str]:
     }
 
 
-def _invoke(folder: Path, command: Sequence[str], manifest: Manifest | None = None) -> dbtRunnerResult:
+def _invoke(
+    folder: Path, command: Sequence[str], manifest: Manifest | None = None, on_result: OnResult | None = None
+) -> dbtRunnerResult:
     """dbt with paths of its own: a shared target would make each tenant's run parse the project anew."""
-    return dbtRunner(manifest=manifest).invoke(
+    words = list(takewhile(lambda word: not word.startswith("-"), command))
+    options = command[len(words) :]
+    return dbtRunner(manifest=manifest, callbacks=[_listener(on_result)] if on_result else []).invoke(
         [
-            *command,
+            *words,
             *("--project-dir", str(_project()), "--profiles-dir", str(_project())),
             *("--target-path", str(folder / "target"), "--log-path", str(folder)),
             *("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-use-colors-file"),
             *("--no-write-json", "--no-print", "--no-send-anonymous-usage-stats", "--no-version-check"),
+            # last, so that a command may want it otherwise
+            *options,
         ]
     )
+
+
+def _listener(on_result: OnResult) -> Callable[[Any], None]:
+    def listen(event: Any) -> None:
+        if event.info.name == "NodeFinished" and event.data.node_info.resource_type == "model":
+            node, result = event.data.node_info, event.data.run_result
+            rows = int(dict(result.adapter_response).get("rows_affected") or 0)
+            on_result(
+                ModelResult(
+                    node.node_name, node.node_status, max(rows, 0), result.execution_time, _reason(result.message)
+                )
+            )
+
+    return listen
+
+
+def _models(folder: Path, manifest: Manifest, select: Sequence[str], *more: str) -> list[ModelNode]:
+    """The models that a selection means, in dbt's own words. MisuseError if it means none."""
+    listed = _invoke(
+        folder,
+        [*("ls", "--resource-type", "model", "--output", "name", "--select", *select), *more],
+        manifest=manifest,
+    )
+    if listed.exception:
+        raise MisuseError(f"--select {' '.join(select)} can't be understood: {_reason(str(listed.exception))}")
+    names = set(listed.result) if isinstance(listed.result, list) else set()
+    if not names:
+        raise MisuseError(f"--select {' '.join(select)} means no model; `ls dbt/models/*` shows what there is")
+    return [node for node in manifest.nodes.values() if isinstance(node, ModelNode) and node.name in names]
 
 
 def _read(outcome: dbtRunnerResult) -> tuple[list[ModelResult], list[FailedTest]]:
@@ -179,7 +265,7 @@ def _read(outcome: dbtRunnerResult) -> tuple[list[ModelResult], list[FailedTest]
     failed_tests: list[FailedTest] = []
     for result in getattr(outcome.result, "results", ()):
         node = result.node
-        if node.resource_type == "model":
+        if node.resource_type in ("model", "seed"):
             models.append(
                 ModelResult(
                     node.name,
@@ -207,7 +293,7 @@ def _waiting(connection: psycopg.Connection) -> int:
 def _reason(message: str) -> str:
     """The line that says what is wrong, out of a message that also says where dbt was."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    where = ("Database Error in", "Compilation Error", "Runtime Error")
+    where = ("Database Error in", "Compilation Error", "Parsing Error", "Runtime Error")
     telling = [line for line in lines if not line.startswith(where)]
     return (telling or lines or ["no reason given"])[0]
 
@@ -259,7 +345,7 @@ def _manifest_file() -> Path:
 def _fingerprint() -> str:
     """Of the project's files and of dbt itself: a manifest made from other ones must not be used."""
     digest = hashlib.sha256(version("dbt-core").encode())
-    for folder in ("models", "macros", "tests"):
+    for folder in ("models", "macros", "seeds", "tests"):
         for file in sorted((_project() / folder).rglob("*")):
             if file.is_file():
                 digest.update(f"{file.relative_to(_project())}\0".encode() + file.read_bytes())

@@ -12,11 +12,14 @@ from psycopg import sql
 
 from warehouse import database, roles
 from warehouse.database import OWNER, REGISTRAR, REGISTRY, Login
+from warehouse.home import project_root
 
 TENANT_TEST = "(tenant_id = ( SELECT control.session_tenant() AS session_tenant))"
 TENANT_GROUPS = roles.GROUPS
-# the only relations without a tenant; nobody but the owner has rights on them
-WITHOUT_TENANT = {"control.alembic_version"}
+# what dbt knows of the world, the same for all: whoever may read staging reads it, and a deploy alone writes it
+SHARED = {f"staging.{file.stem}" for file in (project_root() / "dbt" / "seeds").glob("*.csv")}
+# the only relations without a tenant; nobody but the owner has rights on them, but for reading what is shared
+WITHOUT_TENANT = {"control.alembic_version", *SHARED}
 # functions that run with their owner's rights and that a tenant's login may call or cause to run
 DEFINER_FUNCTIONS = {"control.session_tenant()", "control.audit_chain()", "control.audit_faults(text)"}
 # policies that are not about session_tenant(), and the roles that they may name
@@ -274,7 +277,9 @@ def _gain(
     table = relation.identifier
     column = sql.Identifier(relation.tenant_column or "tenant_id")
     if relation.tenant_column is None:
-        # no tenant, so no rows of anybody's: nothing at all may be possible
+        # no tenant, so no rows of anybody's: nothing at all may be possible, but for reading what is the same for all
+        if relation.name in SHARED and action == "select":
+            return None
         statement: sql.Composed = {
             "select": sql.SQL("select count(*) from {}"),
             "insert": sql.SQL("insert into {} default values"),

@@ -137,6 +137,7 @@ NAMED_OTHERWISE = {
     "prove": "tenant.prove",
     "run": "run.start",
     "sync": "run.start",
+    "transform": "run.start",
     "quarantine": "quarantine.list",
     "config versions": "config.show",
     "mapping versions": "mapping.show",
@@ -150,6 +151,7 @@ NAMED_OTHERWISE = {
 OF_THE_PLATFORM = {
     "migrate", "status", "up", "down", "db url", "tenant create", "tenant list", "tenant import",
     "connector rotate-keys",
+    "docs", "db env",
 }  # fmt: skip
 
 

@@ -278,7 +278,7 @@ def test_a_large_quarantine_is_replayed_in_batches(shelf: Shelf, monkeypatch: py
     really_land = landing.land
 
     def land(*arguments: Any, **named: Any) -> landing.Landed:
-        pages.append(len(named["records"]))
+        pages.append(len(arguments[1].records))
         return really_land(*arguments, **named)
 
     shelf.sync(rejected=refused(*(f"{number},a" for number in range(100))))

@@ -14,6 +14,7 @@ from control import registry, settings
 from sandbox import companies
 from steps import pipeline, provision, writeback
 from tests.conftest import Tenant
+from tests.dbt.conftest import Pipeline
 from warehouse import database
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.home import project_root
@@ -27,6 +28,8 @@ SEEN_IN = {
     "defaultScoringVersion": "test_a_tenant_can_be_pinned_to_the_configurations_of_an_earlier_version",
     "historyMaterialPoints": "test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice",
     "features.writeback": "test_writeback_is_off_until_the_feature_is_on",
+    "bots.userAgents": "test_a_program_that_the_tenant_names_counts_as_a_machine",
+    "domains.personal": "test_a_domain_that_the_tenant_names_makes_nobody_a_colleague",
 }
 
 
@@ -57,6 +60,8 @@ def test_a_tenant_that_says_nothing_has_the_platforms_settings(tenant: Tenant) -
         "defaultScoringVersion": (None, "default"),
         "historyMaterialPoints": (1.0, "default"),
         "features.writeback": (False, "default"),
+        "bots.userAgents": ([], "default"),
+        "domains.personal": ([], "default"),
     }
 
 
@@ -166,6 +171,29 @@ def test_writeback_is_off_until_the_feature_is_on(tenant: Tenant) -> None:
     assert writeback.run(tenant.id)["because"] == off
     change(tenant, "features.writeback=true")
     assert writeback.run(tenant.id)["because"] == "no writeback configuration is enabled"
+
+
+def test_a_program_that_the_tenant_names_counts_as_a_machine(tenant: Tenant) -> None:
+    pipeline = Pipeline(tenant.id, tenant.slug)
+    click = {"id": "e1", "person_id": "p1", "type": "email_click", "occurred_at": "2026-03-01T10:00:00Z"}
+    pipeline.land("people", {"id": "p1", "email": "ann@acme.example"})
+    pipeline.land("activities", click | {"user_agent": "Acme-PreviewBot/2.1"})
+    pipeline.transform()
+    assert pipeline.rows("select is_bot from canonical.activities") == [(False,)]
+    change(tenant, 'bots.userAgents=["previewbot"]')
+    pipeline.transform()
+    assert pipeline.rows("select is_bot from canonical.activities") == [(True,)]
+
+
+def test_a_domain_that_the_tenant_names_makes_nobody_a_colleague(tenant: Tenant) -> None:
+    pipeline = Pipeline(tenant.id, tenant.slug)
+    pipeline.land("accounts", {"id": "a1", "name": "Provider", "domain": "post.example"})
+    pipeline.land("people", {"id": "p1", "email": "ann@post.example"})
+    pipeline.transform()
+    assert pipeline.rows("select account_id is null from canonical.people") == [(False,)]
+    change(tenant, 'domains.personal=["post.example"]')
+    pipeline.transform()
+    assert pipeline.rows("select account_id is null from canonical.people") == [(True,)]
 
 
 def test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice(

@@ -57,9 +57,10 @@ def installed() -> Iterator[None]:
     streams, client = ModuleType("connectors.vault.streams"), ModuleType("connectors.vault.client")
     vars(streams).update(STREAMS=STREAMS, SECRETS=("client_secret", "refresh_token"))
     vars(client).update(Client=Client)
+    there_are = catalogue.names()
     with pytest.MonkeyPatch.context() as patch:
         for module in (ModuleType("connectors.vault"), streams, client):
             patch.setitem(sys.modules, module.__name__, module)
-        patch.setattr(catalogue, "names", lambda: ("files", "vault"))
+        patch.setattr(catalogue, "names", lambda: (*there_are, "vault"))
         yield
     catalogue.streams.cache_clear()

@@ -18,8 +18,13 @@ def test_each_model_of_a_run_is_a_row_of_model_runs(landed: Pipeline) -> None:
         "identities",
         "opportunities",
         "people",
+        "rollup_account_attributes",
+        "rollup_activity_daily",
+        "rollup_opportunity_attributes",
         "rollup_opportunity_contacts",
         "rollup_opportunity_facts",
+        "rollup_opportunity_stages",
+        "rollup_person_attributes",
         "rollup_person_signals_daily",
     ]
 

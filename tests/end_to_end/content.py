@@ -42,7 +42,11 @@ QUERIES = {
     "tiers": "select entity_type, tier, entities from marts.mart_revenue__tier_distribution where entities > 0",
     "left over": """
         select 'candidates', count(*) from scores.score_candidates
-        union all select 'touched days', count(*) from canonical.touched_person_days
+        union all select 'touched person days', count(*) from canonical.touched_person_days
+        union all select 'touched days', count(*) from canonical.touched_days
+        union all select 'touched entities', count(*) from canonical.touched_entities
+        union all select 'moved entities', count(*) from canonical.moved_entities
+        union all select 'touched attributes', count(*) from canonical.touched_attributes
         union all select 'running syncs', count(*) from control.sync_logs where status = 'running'
     """,
 }

@@ -1,28 +1,34 @@
 {{ config(
     unique_key=["tenant_id", "id"],
-    post_hook="{{ set_aside(ref('int_accounts__latest'), 'failed.name is null', 'name_is_known', 'the account has no name') }}",
+    pre_hook=["{{ plan_for(touched('account'), known_things('account')) }}", "{{ free_external_ids('account') }}"],
+    post_hook="{{ forget_touched('account') }}",
 ) }}
 
+with members as (
+    {{ touched_members("account") }}
+),
+
+records as (
+    {{ current_records("accounts", "members") }}
+),
+
+chosen as (
+    {{ leading_records("records", "members") }}
+)
+
 select
-    identities.id,
-    landed.tenant_id,
-    landed.name,
-    landed.domain,
-    landed.industry,
-    landed.employee_count,
-    landed.annual_revenue,
-    landed.source,
-    {{ external_id("landed.source", "landed.source_id") }} as external_id,
-    landed.source_data,
-    landed.deleted_at
-from {{ ref("int_accounts__latest") }} as landed
-inner join {{ ref("identities") }} as identities
-    on
-        landed.tenant_id = identities.tenant_id
-        and landed.source = identities.source
-        and landed.source_id = identities.source_id
-        and identities.entity = 'account'
-where landed.name is not null
+    id,
+    tenant_id,
+    name,
+    domain,
+    industry,
+    employee_count,
+    annual_revenue,
+    source,
+    {{ external_id("source", "source_id") }} as external_id,
+    source_data,
+    deleted_at
+from chosen
 
 union all
 

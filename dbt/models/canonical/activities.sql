@@ -2,39 +2,47 @@
     unique_key=["tenant_id", "id"],
     pre_hook=[
         "{{ open_window('int_activities__unioned') }}",
-        "{{ plan_for(window_size()) }}",
+        "{{ plan_for(window_size(), versions_read('activities')) }}",
     ],
     post_hook=[
-        "{{ set_aside(
-            ref('int_activities__unioned'),
-            'failed.occurred_at is null and ' ~ in_window('failed', 'int_activities__unioned', 'activities'),
-            'occurred_at_is_a_time',
-            'occurred_at is missing or is no ISO 8601 time'
-        ) }}",
+        "{{ set_aside('activities', 'activities') }}",
+        "{{ drop_unusable_activities() }}",
         "{{ close_window() }}",
+        "{{ hand_over_members() }}",
+        "{{ hand_over_groups() }}",
+        "{{ release_groups() }}",
+        "{{ remove_the_left('person', 'people') }}",
+        "{{ remove_the_left('opportunity', 'opportunities') }}",
+        "{{ remove_the_left('account', 'accounts') }}",
+        "{{ forget_the_moved() }}",
     ],
 ) }}
 
-with arrived as (
+with versions as not materialized (
+    {{ versions_of("activities") }}
+),
+
+arrived as (
     select distinct on (versions.tenant_id, versions.source, versions.source_id)
         versions.tenant_id,
         versions.source,
         versions.stream,
         versions.source_id,
-        versions.seq,
         versions.source_updated_at,
         versions.person_ref,
         versions.account_ref,
         versions.source_type,
         versions.channel,
         versions.occurred_at,
+        versions.occasion,
         versions.is_bot,
+        versions.user_agent,
         versions.properties,
-        versions.deleted_at
-    from {{ ref("int_activities__unioned") }} as versions
+        case when versions.is_deleted then coalesce(versions.source_updated_at, versions.landed_at) end as deleted_at
+    from versions
     where
         {{ in_window("versions", "int_activities__unioned", "activities") }}
-        and versions.occurred_at is not null
+        and {{ is_usable("activities", "versions") }}
     order by
         versions.tenant_id asc,
         versions.source asc,
@@ -43,7 +51,37 @@ with arrived as (
         versions.seq desc
 ),
 
--- what an earlier run read stays the latest if the source stamped it later
+-- Records whose latest version is not simply the latest of this window: an earlier run read one that was stamped later,
+-- or one in it can't be used and may yet tell that the record is gone. They are read whole.
+contested as (
+    select
+        arrived.tenant_id,
+        arrived.source,
+        arrived.source_id
+    from arrived
+    inner join {{ ref("int_activities__unioned") }} as earlier
+        on
+            arrived.tenant_id = earlier.tenant_id
+            and arrived.stream = earlier.stream
+            and arrived.source_id = earlier.source_id
+    where
+        {{ before_window("earlier", "int_activities__unioned", "activities") }}
+        and earlier.source_updated_at > coalesce(arrived.source_updated_at, '-infinity')
+    union
+    select
+        versions.tenant_id,
+        versions.source,
+        versions.source_id
+    from versions
+    where
+        {{ in_window("versions", "int_activities__unioned", "activities") }}
+        and not {{ is_usable("activities", "versions") }}
+),
+
+resolved as (
+    {{ current_records("activities", "contested") }}
+),
+
 latest as (
     select
         arrived.tenant_id,
@@ -54,128 +92,128 @@ latest as (
         arrived.source_type,
         arrived.channel,
         arrived.occurred_at,
+        arrived.occasion,
         arrived.is_bot,
+        arrived.user_agent,
         arrived.properties,
         arrived.deleted_at
     from arrived
-    where not exists (
-        select 1
-        from {{ ref("int_activities__unioned") }} as earlier
-        where
-            earlier.tenant_id = arrived.tenant_id
-            and earlier.stream = arrived.stream
-            and earlier.source_id = arrived.source_id
-            and earlier.seq < arrived.seq
-            and earlier.occurred_at is not null
-            and earlier.source_updated_at > coalesce(arrived.source_updated_at, '-infinity')
-    )
-),
-
-known_people as not materialized (
-    select
-        identities.tenant_id,
-        identities.source,
-        identities.source_id,
-        people.id,
-        people.account_id
-    from {{ ref("identities") }} as identities
-    inner join {{ ref("people") }} as people
+    left join contested
         on
-            identities.tenant_id = people.tenant_id
-            and identities.id = people.id
-    where identities.entity = 'person'
+            arrived.tenant_id = contested.tenant_id
+            and arrived.source = contested.source
+            and arrived.source_id = contested.source_id
+    where contested.source_id is null
+    union all
+    select
+        resolved.tenant_id,
+        resolved.source,
+        resolved.source_id,
+        resolved.person_ref,
+        resolved.account_ref,
+        resolved.source_type,
+        resolved.channel,
+        resolved.occurred_at,
+        resolved.occasion,
+        resolved.is_bot,
+        resolved.user_agent,
+        resolved.properties,
+        resolved.deleted_at
+    from resolved
 ),
 
-known_accounts as not materialized (
-    select
-        identities.tenant_id,
-        identities.source,
-        identities.source_id,
-        accounts.id
-    from {{ ref("identities") }} as identities
-    inner join {{ ref("accounts") }} as accounts
-        on
-            identities.tenant_id = accounts.tenant_id
-            and identities.id = accounts.id
-    where identities.entity = 'account'
+agents as (
+    {{ machine_agents() }}
 ),
 
-joined as (
+told as (
     select
+        {{ entity_id("latest.tenant_id", "'activity'", "latest.source", "latest.source_id") }} as id,
         latest.tenant_id,
-        known_people.id as person_id,
-        case when known_people.id is null then known_accounts.id else known_people.account_id end as account_id,
-        {{ signal_of("latest.source_type") }} as type,
-        latest.channel,
-        latest.occurred_at,
-        latest.properties,
         latest.source,
-        latest.source_id,
+        {{ external_id("latest.source", "latest.source_id") }} as external_id,
+        latest.person_ref,
+        latest.account_ref,
         latest.source_type,
-        case when known_people.id is null then latest.person_ref end as person_ref,
-        latest.is_bot,
+        coalesce(kinds.signal, {{ signal_of("latest.source_type") }}) as type,
+        coalesce(latest.channel, kinds.channel) as channel,
+        latest.occurred_at,
+        latest.occasion,
+        {{ is_machine("latest", "agents") }} as is_bot,
+        latest.properties,
         latest.deleted_at
     from latest
-    left join known_people
+    left join {{ ref("activity_types") }} as kinds
         on
-            latest.tenant_id = known_people.tenant_id
-            and latest.source = known_people.source
-            and latest.person_ref = known_people.source_id
-    left join known_accounts
-        on
-            latest.tenant_id = known_accounts.tenant_id
-            and latest.source = known_accounts.source
-            and latest.account_ref = known_accounts.source_id
+            latest.source = kinds.source
+            and latest.source_type = kinds.source_type
+
+    {% if is_incremental() %}
+        union all
+
+        -- those that wait for somebody, and those whose person or company has become another
+        select
+            present.id,
+            present.tenant_id,
+            present.source,
+            present.external_id,
+            present.person_ref,
+            present.account_ref,
+            present.source_type,
+            present.type,
+            present.channel,
+            present.occurred_at,
+            present.occasion,
+            present.is_bot,
+            present.properties,
+            present.deleted_at
+        from ({{ activities_to_revisit() }}) as present
+        where not exists (
+            select 1
+            from latest
+            where
+                latest.tenant_id = present.tenant_id
+                and latest.source = present.source
+                and {{ external_id("latest.source", "latest.source_id") }} = present.external_id
+        )
+    {% endif %}
 )
 
 select
-    {{ entity_id("tenant_id", "'activity'", "source", "source_id") }} as id,
-    tenant_id,
-    person_id,
-    account_id,
-    type,
-    coalesce(channel, {{ channel_of("type") }}) as channel,
-    occurred_at,
-    properties,
-    source,
-    {{ external_id("source", "source_id") }} as external_id,
-    source_type,
-    person_ref,
-    is_bot,
-    deleted_at
-from joined
-
-{% if is_incremental() %}
-    union all
-
-    -- activities that were here before their person
-    select
-        waiting.id,
-        waiting.tenant_id,
-        known_people.id as person_id,
-        known_people.account_id,
-        waiting.type,
-        waiting.channel,
-        waiting.occurred_at,
-        waiting.properties,
-        waiting.source,
-        waiting.external_id,
-        waiting.source_type,
-        null as person_ref,
-        waiting.is_bot,
-        waiting.deleted_at
-    from {{ this }} as waiting
-    inner join known_people
-        on
-            waiting.tenant_id = known_people.tenant_id
-            and waiting.source = known_people.source
-            and waiting.person_ref = known_people.source_id
-    where not exists (
-        select 1
-        from latest
-        where
-            latest.tenant_id = waiting.tenant_id
-            and latest.source = waiting.source
-            and {{ external_id("latest.source", "latest.source_id") }} = waiting.external_id
-    )
-{% endif %}
+    told.id,
+    told.tenant_id,
+    people.id as person_id,
+    case when people.id is null then accounts.id else people.account_id end as account_id,
+    told.type,
+    coalesce(told.channel, {{ channel_of("told.type") }}) as channel,
+    told.occurred_at,
+    told.properties,
+    told.source,
+    told.external_id,
+    told.source_type,
+    told.person_ref,
+    told.account_ref,
+    told.occasion,
+    told.is_bot,
+    told.deleted_at
+from told
+left join {{ ref("identities") }} as who
+    on
+        told.tenant_id = who.tenant_id
+        and told.source = who.source
+        and told.person_ref = who.source_id
+        and who.entity = 'person'
+left join {{ ref("people") }} as people
+    on
+        who.tenant_id = people.tenant_id
+        and who.id = people.id
+left join {{ ref("identities") }} as what
+    on
+        told.tenant_id = what.tenant_id
+        and told.source = what.source
+        and told.account_ref = what.source_id
+        and what.entity = 'account'
+left join {{ ref("accounts") }} as accounts
+    on
+        what.tenant_id = accounts.tenant_id
+        and what.id = accounts.id

@@ -1,46 +1,48 @@
 {{ config(
     unique_key=["tenant_id", "entity", "source", "source_id"],
-    merge_exclude_columns=["id"],
+    pre_hook=[
+        "{{ open_window('int_accounts__unioned') }}",
+        "{{ open_window('int_people__unioned') }}",
+        "{{ open_window('int_opportunities__unioned') }}",
+        "{{ plan_for(window_size(), versions_read('identities')) }}",
+        "{{ drop_what_is_unusable('account', 'accounts') }}",
+        "{{ drop_what_is_unusable('person', 'people') }}",
+        "{{ drop_what_is_unusable('opportunity', 'opportunities') }}",
+    ],
+    post_hook=[
+        "{{ set_aside('accounts', 'identities') }}",
+        "{{ set_aside('people', 'identities') }}",
+        "{{ set_aside('opportunities', 'identities') }}",
+        "{{ touch_what_is_read_anew() }}",
+        "{{ close_window() }}",
+    ],
 ) }}
 
+-- read by the hooks:
+-- depends_on: {{ ref("int_accounts__unioned") }}
+-- depends_on: {{ ref("int_people__unioned") }}
+-- depends_on: {{ ref("int_opportunities__unioned") }}
+
 with members as (
-    select
-        tenant_id,
-        'account' as entity,
-        source,
-        source_id
-    from {{ ref("int_accounts__latest") }}
+    select * from {{ ref("int_identities__accounts") }}
     union all
-    select
-        tenant_id,
-        'person' as entity,
-        source,
-        source_id
-    from {{ ref("int_people__latest") }}
+    select * from {{ ref("int_identities__people") }}
     union all
-    select
-        tenant_id,
-        'opportunity' as entity,
-        source,
-        source_id
-    from {{ ref("int_opportunities__latest") }}
+    select * from {{ ref("int_identities__opportunities") }}
 )
 
 select
-    members.tenant_id,
-    members.entity,
-    members.source,
-    members.source_id,
-    {{ entity_id("members.tenant_id", "members.entity", "members.source", "members.source_id") }} as id
+    tenant_id,
+    entity,
+    source,
+    source_id,
+    id,
+    stream,
+    first_landed_at,
+    continues_as,
+    head,
+    match_key,
+    domain,
+    account_ref,
+    last_seq
 from members
-{% if is_incremental() %}
-    where not exists (
-        select 1
-        from {{ this }} as known
-        where
-            known.tenant_id = members.tenant_id
-            and known.entity = members.entity
-            and known.source = members.source
-            and known.source_id = members.source_id
-    )
-{% endif %}

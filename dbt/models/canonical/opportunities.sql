@@ -1,45 +1,61 @@
 {{ config(
     unique_key=["tenant_id", "id"],
-    post_hook="{{ set_aside(ref('int_opportunities__latest'), 'failed.name is null', 'name_is_known', 'the opportunity has no name') }}",
+    pre_hook="{{ plan_for(touched('opportunity'), known_things('opportunity')) }}",
+    post_hook=["{{ take_out_the_waiting() }}", "{{ forget_touched('opportunity') }}"],
 ) }}
 
+with members as (
+    {{ touched_members("opportunity") }}
+),
+
+records as (
+    {{ current_records("opportunities", "members") }}
+),
+
+placed as (
+    select
+        records.*,
+        members.id,
+        case
+            when records.account_ref is null
+                then {{ entity_id("records.tenant_id", "'account'", "'clarity'", placeholder_account()) }}
+            else named.id
+        end as account_id
+    from records
+    inner join members
+        on
+            records.tenant_id = members.tenant_id
+            and records.source = members.source
+            and records.source_id = members.source_id
+    left join {{ ref("identities") }} as named
+        on
+            records.tenant_id = named.tenant_id
+            and records.source = named.source
+            and records.account_ref = named.source_id
+            and named.entity = 'account'
+)
+
+-- one whose account has not landed waits: nothing here says where it belongs
 select
-    identities.id,
-    landed.tenant_id,
-    accounts.id as account_id,
-    landed.name,
-    landed.stage,
-    landed.amount,
-    landed.close_date,
-    landed.source,
-    {{ external_id("landed.source", "landed.source_id") }} as external_id,
-    landed.source_data || jsonb_build_object(
+    placed.id,
+    placed.tenant_id,
+    placed.account_id,
+    placed.name,
+    placed.stage,
+    placed.amount,
+    placed.close_date,
+    placed.source,
+    {{ external_id("placed.source", "placed.source_id") }} as external_id,
+    placed.source_data || jsonb_build_object(
         '_facts', jsonb_build_object(
-            'is_closed', landed.is_closed,
-            'stage_changed_at', landed.stage_changed_at,
-            'contact_refs', landed.contact_refs
+            'is_closed', coalesce(placed.is_closed, false),
+            'is_won', placed.is_won,
+            'stage_changed_at', placed.stage_changed_at
         )
     ) as source_data,
-    landed.deleted_at
-from {{ ref("int_opportunities__latest") }} as landed
-inner join {{ ref("identities") }} as identities
-    on
-        landed.tenant_id = identities.tenant_id
-        and landed.source = identities.source
-        and landed.source_id = identities.source_id
-        and identities.entity = 'opportunity'
-left join {{ ref("identities") }} as account_identities
-    on
-        landed.tenant_id = account_identities.tenant_id
-        and landed.source = account_identities.source
-        and landed.account_ref = account_identities.source_id
-        and account_identities.entity = 'account'
--- an opportunity whose account has not landed waits; one that names none hangs on the placeholder
+    placed.deleted_at
+from placed
 inner join {{ ref("accounts") }} as accounts
     on
-        landed.tenant_id = accounts.tenant_id
-        and (
-            account_identities.id = accounts.id
-            or (landed.account_ref is null and accounts.external_id = {{ placeholder_account() }})
-        )
-where landed.name is not null
+        placed.tenant_id = accounts.tenant_id
+        and placed.account_id = accounts.id

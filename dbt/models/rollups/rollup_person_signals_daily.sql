@@ -6,7 +6,7 @@
         {"columns": ["tenant_id", "day"]},
     ],
     meta={"append_only": true},
-    pre_hook="{{ plan_for('select count(*) from canonical.touched_person_days') }}",
+    pre_hook="{{ plan_for('select count(*) from canonical.touched_person_days', versions_read('activities')) }}",
     post_hook="{{ forget_touched_days() }}",
 ) }}
 
@@ -31,7 +31,25 @@ counted as (
             touched.tenant_id = activities.tenant_id
             and touched.person_id = activities.person_id
             and touched.day = (activities.occurred_at at time zone 'UTC')::date
-    where activities.deleted_at is null and not activities.is_bot
+    where
+        activities.deleted_at is null
+        and not activities.is_bot
+        -- of a thread or a meeting the first one counts
+        and (
+            activities.occasion is null
+            or not exists (
+                select 1
+                from {{ ref("activities") }} as earlier
+                where
+                    earlier.tenant_id = activities.tenant_id
+                    and earlier.person_id = activities.person_id
+                    and earlier.occasion = activities.occasion
+                    and earlier.type = activities.type
+                    and earlier.deleted_at is null
+                    and not earlier.is_bot
+                    and (earlier.occurred_at, earlier.id) < (activities.occurred_at, activities.id)
+            )
+        )
     group by touched.tenant_id, touched.person_id, activities.type, touched.day
 ),
 

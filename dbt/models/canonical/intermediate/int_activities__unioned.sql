@@ -1,5 +1,11 @@
 with versions as (
     select * from {{ ref("stg_files__activities") }}
+    union all
+    select * from {{ ref("stg_salesforce__tasks") }}
+    union all
+    select * from {{ ref("stg_salesforce__events") }}
+    union all
+    select * from {{ ref("stg_salesforce__campaign_members") }}
 )
 
 select
@@ -9,13 +15,16 @@ select
     source_id,
     seq,
     source_updated_at,
+    landed_at,
+    is_deleted,
     person_ref,
     account_ref,
     source_type,
     channel,
     occurred_at,
+    occasion,
     is_bot,
+    user_agent,
     properties,
-    source_data,
-    case when is_deleted then coalesce(source_updated_at, landed_at) end as deleted_at
+    source_data
 from versions

@@ -8,9 +8,10 @@ select
     landed_at,
     is_deleted,
     {{ text_of("name") }} as name,
-    coalesce({{ domain_of("domain") }}, {{ domain_of("website") }}) as domain,
+    {{ domain_in("coalesce(" ~ field("domain") ~ ", " ~ field("website") ~ ")") }} as domain,
     {{ text_of("industry") }} as industry,
     {{ integer_of("employee_count") }} as employee_count,
     {{ number_of("annual_revenue") }} as annual_revenue,
+    {{ reference_of("merged_into") }} as continues_as,
     payload as source_data
 from {{ source("raw", "files__accounts") }}

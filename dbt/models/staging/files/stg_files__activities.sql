@@ -7,12 +7,14 @@ select
     source_updated_at,
     landed_at,
     is_deleted,
-    {{ text_of("person_id") }} as person_ref,
-    {{ text_of("account_id") }} as account_ref,
+    {{ reference_of("person_id") }} as person_ref,
+    {{ reference_of("account_id") }} as account_ref,
     {{ text_of("type") }} as source_type,
     lower({{ text_of("channel") }}) as channel,
     {{ moment_of("occurred_at") }} as occurred_at,
+    {{ reference_of("occasion") }} as occasion,
     {{ truth_of("is_bot") }} as is_bot,
+    {{ text_of("user_agent") }} as user_agent,
     coalesce({{ object_of("properties") }}, payload) as properties,
     payload as source_data
 from {{ source("raw", "files__activities") }}

@@ -7,11 +7,17 @@ select
     source_updated_at,
     landed_at,
     is_deleted,
-    {{ text_of("account_id") }} as account_ref,
+    {{ reference_of("account_id") }} as account_ref,
     {{ email_of("email") }} as email,
     {{ text_of("first_name") }} as first_name,
     {{ text_of("last_name") }} as last_name,
     {{ text_of("title") }} as title,
     {{ text_of("phone") }} as phone,
+    {{ text_of("company") }} as company,
+    {{ text_of("industry") }} as industry,
+    {{ integer_of("employee_count") }} as employee_count,
+    {{ number_of("annual_revenue") }} as annual_revenue,
+    {{ truth_of("is_lead") }} as is_lead,
+    {{ reference_of("merged_into") }} as continues_as,
     payload as source_data
 from {{ source("raw", "files__people") }}

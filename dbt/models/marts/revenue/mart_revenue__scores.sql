@@ -23,5 +23,8 @@ select
     because,
     to_be_hot,
     scored_as_of,
-    scored_at
+    scored_at,
+    is_fit_high,
+    is_engagement_high,
+    fit_coverage
 from {{ ref("int_scores__described") }}

@@ -1,0 +1,41 @@
+{{ config(
+    unique_key=["tenant_id", "day", "found_by", "place", "check_name"],
+    meta={"vanished_rows": "delete"},
+    indexes=[{"columns": ["tenant_id", "day", "found_by", "place", "check_name"], "unique": true}],
+) }}
+
+with found as (
+    select
+        tenant_id,
+        'test' as found_by,
+        model as place,
+        test as check_name,
+        reason,
+        created_at,
+        false as is_settled
+    from {{ source("quality", "failures") }}
+    union all
+    select
+        tenant_id,
+        'landing' as found_by,
+        connector || '__' || stream as place,
+        left(reason, 200) as check_name,
+        reason,
+        created_at,
+        replayed_at is not null as is_settled
+    from {{ source("quality", "quarantine") }}
+)
+
+select
+    tenant_id,
+    found_by,
+    place,
+    check_name,
+    (created_at at time zone 'UTC')::date as day,
+    count(*)::integer as occurrences,
+    count(*) filter (where not is_settled)::integer as open,
+    min(created_at) as first_at,
+    max(created_at) as last_at,
+    (array_agg(reason order by created_at desc, reason asc))[1] as reason
+from found
+group by tenant_id, (created_at at time zone 'UTC')::date, found_by, place, check_name

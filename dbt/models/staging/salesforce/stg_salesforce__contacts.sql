@@ -1,0 +1,23 @@
+select
+    tenant_id,
+    'salesforce'::text as source,
+    'salesforce__contacts'::text as stream,
+    record_id as source_id,
+    seq,
+    source_updated_at,
+    landed_at,
+    is_deleted,
+    {{ reference_of("AccountId") }} as account_ref,
+    {{ email_of("Email") }} as email,
+    {{ text_of("FirstName") }} as first_name,
+    {{ text_of("LastName") }} as last_name,
+    {{ text_of("Title") }} as title,
+    {{ text_of("Phone") }} as phone,
+    null::text as company,
+    null::text as industry,
+    null::integer as employee_count,
+    null::numeric as annual_revenue,
+    false as is_lead,
+    {{ reference_of("MasterRecordId") }} as continues_as,
+    payload as source_data
+from {{ source("raw", "salesforce__contacts") }}
