@@ -192,7 +192,7 @@ def test_what_the_engine_says_is_flattened_whole(landed: Pipeline) -> None:
 def test_tiers_are_counted_for_every_day_and_movements_told(scored: Pipeline) -> None:
     movements = (
         "select name, direction, tier_before, tier_now, moved_on::text, combined_before, combined_now, because"
-        " from marts.mart_revenue__tier_movements order by name, moved_at"
+        " from marts.mart_revenue__tier_movements order by name, moved_at, direction"
     )
     assert scored.rows(movements) == [
         ("Acme", "entered", None, "cold", "2026-03-01", None, 20, "cold on 2026-03-01"),
@@ -230,7 +230,7 @@ def test_what_was_deleted_leaves_its_tier_and_what_was_renamed_is_called_so(scor
     scored.land("accounts", {"id": "a2", "name": "Bolt"}, updated_at="2026-03-11T10:00:00Z", deleted=True)
     scored.land("accounts", {"id": "a1", "name": "Acme Inc"})
     scored.transform(*EVERYTHING)
-    told = scored.rows("select name, direction from marts.mart_revenue__tier_movements order by name, moved_at")
+    told = scored.rows("select name, direction from marts.mart_revenue__tier_movements order by name, moved_at, direction")
     assert told == [("Acme Inc", "entered"), ("Acme Inc", "up"), ("Bolt", "entered"), ("Bolt", "left")]
     newest = "select tier, entities from marts.mart_revenue__tier_history order by day desc, entities desc limit 1"
     assert scored.rows(newest) == [("hot", 1)]
