@@ -230,7 +230,9 @@ def test_what_was_deleted_leaves_its_tier_and_what_was_renamed_is_called_so(scor
     scored.land("accounts", {"id": "a2", "name": "Bolt"}, updated_at="2026-03-11T10:00:00Z", deleted=True)
     scored.land("accounts", {"id": "a1", "name": "Acme Inc"})
     scored.transform(*EVERYTHING)
-    told = scored.rows("select name, direction from marts.mart_revenue__tier_movements order by name, moved_at, direction")
+    told = scored.rows(
+        "select name, direction from marts.mart_revenue__tier_movements order by name, moved_at, direction"
+    )
     assert told == [("Acme Inc", "entered"), ("Acme Inc", "up"), ("Bolt", "entered"), ("Bolt", "left")]
     newest = "select tier, entities from marts.mart_revenue__tier_history order by day desc, entities desc limit 1"
     assert scored.rows(newest) == [("hot", 1)]

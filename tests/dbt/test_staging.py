@@ -181,7 +181,7 @@ def test_a_record_is_read_by_its_id(connection: psycopg.Connection[Any], tenant:
         plan = connection.execute(
             f"explain select * from staging.stg_{view} where source_id = %s".encode(), [str(uuid.uuid4())]
         ).fetchall()
-        # which of its indexes an empty table would use is the planner's whim: what an index can serve is the plain column
+        # which index an empty table would use is the planner's whim; what any can serve is the plain column
         conditions = [str(line) for (line,) in plan if "Index Cond" in str(line) or "Filter" in str(line)]
         assert any("record_id =" in condition for condition in conditions), view
 
