@@ -51,40 +51,46 @@ def _any(words: str) -> re.Pattern[str]:
 # Whoever helps somebody is not that somebody. In English an assistant director, manager or vice president is one.
 _HELPER = re.compile(
     _any(
-        "intern, interns, internship, trainee, apprentice, student, working student, pa, secretary, personal assistant,"
-        " executive assistant, administrative assistant, assistant to, volunteer, business support admin,"
-        " praktikant*, auszubildende*, ausbildung, azubi, werkstudent*, volontar*, referendar*, assistenz*, sekretar*,"
-        " assistent, assistentin, vorstandsassisten*, duales studium,"
-        " stagiaire, apprenti, apprentie, alternant, alternante, etudiant, etudiante, secretaire, assistante,"
-        " becario, becaria, practicante, aprendiz, pasante, asistente, estudiante, secretario, secretaria"
+        """
+        intern, interns, internship, trainee, apprentice, student, working student, pa, secretary, personal
+        assistant, executive assistant, administrative assistant, assistant to, volunteer, business support admin,
+        praktikant*, *auszubildende*, ausbildung zum, ausbildung zur, azubi, werkstudent*, volontar*, referendar*,
+        assistenz*, sekretar*, assistent, assistentin, *assistentin, *assistenz, vorstandsassisten*, duales studium,
+        stagiaire, apprenti, apprentie, alternant, alternante, etudiant, etudiante, secretaire, assistante, becario,
+        becaria, practicante, aprendiz, pasante, asistente, estudiante, secretario, secretaria
+    """
     ).pattern
-    + r"|\bassistant\b(?! (?:director|manager|vice|vp|general|treasurer|controller|professor|head|store|branch)\b)"
+    + r"|\bassistant\b(?! (?:vice|vp|general|treasurer|controller|professor|head|(?:\w+ )?(?:director|manager))\b)"
 )
 _NO_HELPER = _any("company secretary, corporate secretary, general secretary, secretary general, secretaire general*")
 # What comes after is somebody else: the boss of the assistant, the reader of the advice.
-_SOMEBODY_ELSE = re.compile(r"\b(?:to|reporting to|office of|buro des|buro der|referent des|referent der)\b.*")
+_SOMEBODY_ELSE = re.compile(
+    r"\bc[a-z]o (?:group|office|team)\b|\b(?:to|reporting to|office of|buro des|buro der|referent des|referent der)\b.*"
+)
 
 _VICE_PRESIDENT = _any(
-    "vice president*, vicepresident*, vice president*, vize prasident*, vizeprasident*, vp, svp, evp, avp, sr vp,"
-    " gvp, rvp, senior vp, executive vp"
+    """
+        vice president*, vicepresident*, vize prasident*, vizeprasident*, vp, svp, evp, avp, sr vp, gvp, rvp, senior
+        vp, executive vp
+    """
 )
 _C_LEVEL = re.compile(
     _any(
-        "ceo, cfo, coo, cto, cio, cmo, cro, cco, cdo, cpo, cso, cgo, cbo, cao, cko, clo, cxo, cino, chro, ciso, cdio,"
-        " chief executive, president, presidents, managing partner, managing principal, managing shareholder,"
-        " managing member, owner, co owner, coowner, business owner, proprietor, founder, cofounder, founding partner,"
-        " chairman, chairwoman, chairperson, chair of the board, member of the board, board member, board of directors,"
-        " member of the executive board, member of the management board, managing board, executive board,"
-        " non executive director,"
-        " geschaftsfuhrer*, geschaftsfuhrende*, geschaftsfuhrung, geschaftsleitung, vorstand*, alleinvorstand,"
-        " vorsitzende*, inhaber*, *inhaber, *inhaberin, gesellschafter*, unternehmer*, grunder*, mitgrunder*,"
-        " eigentumer*, prasident*,"
-        " pdg, dg, directeur general, directrice generale, gerant, gerante, co gerant, co gerante, cogerant, fondateur,"
-        " fondatrice, co fondateur, cofondateur, presidente, proprietaire, dirigeant, dirigeante, administrateur delegue,"
-        " chef d entreprise,"
-        " director general, directora general, gerente general, consejero delegado, consejera delegada, consejero,"
-        " miembro de consejo, miembros de consejo, miembro del consejo, fundador, fundadora, cofundador, cofundadora,"
-        " propietario, propietaria, dueno, duena, administrador unico, director gerente, empresario, empresaria"
+        """
+        ceo, cfo, coo, cto, cio, cmo, cro, cco, cdo, cpo, cso, cgo, cbo, cao, cko, clo, cxo, cino, chro, ciso, cdio,
+        chief executive, president, presidents, managing partner, managing principal, managing shareholder, managing
+        member, owner, co owner, coowner, business owner, proprietor, founder, cofounder, founding partner,
+        chairman, chairwoman, chairperson, chair of the board, member of the board, board member, board of
+        directors, member of the executive board, member of the management board, managing board, executive board,
+        non executive director, geschaftsfuhrer*, geschaeftsfuehrer*, geschaftsfuhrende*, geschaftsfuhrung,
+        geschaftsleitung, vorstand*, alleinvorstand, vorsitzende*, inhaber*, *inhaber, *inhaberin, gesellschafter*,
+        unternehmer*, grunder*, mitgrunder*, eigentumer*, prasident*, pdg, dg, directeur general, directrice
+        generale, gerant, gerante, co gerant, co gerante, cogerant, fondateur, fondatrice, co fondateur,
+        cofondateur, presidente, proprietaire, dirigeant, dirigeante, administrateur delegue, chef d entreprise,
+        director general, directora general, gerente general, consejero delegado, consejera delegada, consejero,
+        miembro de consejo, miembros de consejo, miembro del consejo, fundador, fundadora, cofundador, cofundadora,
+        propietario, propietaria, dueno, duena, administrador unico, director gerente, empresario, empresaria
+    """
     ).pattern
     + r"|\bchief (?:\w+ ){1,4}officers?\b|\bmanaging dir\w+\b"
 )
@@ -94,9 +100,11 @@ _ALONE_C_LEVEL = re.compile(
 )
 _DIRECTOR = re.compile(
     _any(
-        "director, directora, directors, directeur, directrice, direktor*, *direktor, *direktorin, dir, subdirector*, sous directeur,"
-        " sous directrice, head, general manager, gm, general counsel, chief, prokurist*, ppa, leiter, leiterin,"
-        " leitung, *leiter, *leiterin, *leitung, chefarzt, intendant"
+        """
+        director, directora, directors, directeur, directrice, direktor*, *direktor, *direktorin, dir, subdirector*,
+        sous directeur, sous directrice, head, general manager, gm, general counsel, chief, prokurist*, ppa, leiter,
+        leiterin, leitung, *leiter, *leiterin, *leitung, chefarzt, daf, drh, dsi
+    """
     ).pattern
     + r"|\btech dir\w*"
 )
@@ -105,76 +113,111 @@ _SMALL_UNIT = re.compile(
     r"|lager|bau|einsatz)(?:leiter|leiterin|leitung)\b|\b(?:stellvertretender?|stv) (?:team|gruppen|referats)\w*"
 )
 _MANAGER = _any(
-    "manager*, *manager, *managerin, mgr, lead, leader, supervisor*, superviseur, team lead, foreman, vorarbeiter,"
-    " meister, *meister, teamlead, responsable, chef, cheffe, jefe, jefa, gerente, encargado, encargada, lider,"
-    " superintendent*, contremaitre, contre maitre, verantwortliche*, capo, gestor de equipo"
+    """
+        manager*, *manager, *managerin, mgr, lead, leader, supervisor*, superviseur, team lead, foreman,
+        vorarbeiter, meister, *meister, teamlead, rssi, responsable, chef, cheffe, jefe, jefa, gerente, encargado,
+        encargada, lider, superintendent*, contremaitre, contre maitre, verantwortliche*, capo, capataz, gestor de
+        equipo
+    """
 )
 
 # Departments by the words that give them away; where several do, the order in the title decides.
 _STRONG: dict[Department, str] = {
-    "sales": "sales, presales, vertrieb*, verkauf*, verkaufer*, ventas, preventa, vendedor*, vente, ventes, vendeur,"
-    " commercial, commerciale, comercial, commerciaux, business development, bizdev, bdm, sdr, bdr,"
-    " account manager, account executive, account director, key account*, key accounts, accounts manager, kundenberater*,"
-    " cuentas, cuentas clave, client director, client partner, revenue, revenues, partnerships, alliances, export,"
-    " e commerce, ecommerce, expansion, grands comptes, charge d affaires, chargee d affaires, new business,"
-    " desarrollo de negocio*, expansion de negocio, developpement commercial, go to market, *vertrieb,"
-    " unternehmensentwicklung, geschaftsentwicklung, technico commercial*, delegue",
-    "marketing": "marketing, webmarketing, mercadotecnia, mercadeo, publicidad, brand, branding, marca, marcas,"
-    " communication, communications, comunicacion, kommunikation, pr, public relations, offentlichkeitsarbeit, media,"
-    " medien, content, seo, s e o, sem, smm, social media, demand generation, demand gen, growth, werbung, advertising,"
-    " grafik*, graphic*, creative, creativo, kreativ*, evenementiel, editor*",
-    "finance": "finance, financial*, financ*, finanz*, accountant, accounting, accounts payable, buchhalt*,"
-    " rechnungswesen, controlling, controller, controleur de gestion, controleuse de gestion, compta*, contab*,"
-    " contador*, contralor*, treasur*, tesor*, tresor*, audit*, *prufer, steuer*, tax, taxes, impuestos, fiscal*,"
-    " credit, credito, kredit*, bank*, bancaire, bancario, private equity, investment*, investor*, inversion*, riesgo,"
-    " underwrit*, actuar*, kaufmannische leit*, kaufmannischer leit*, kfm, billing, payable, receivable, daf",
-    "it": "it, edv, informatik*, informati*, software, developer*, *entwickler*, desarrollador*, developpeur*, data,"
-    " database*, daten*, system administrator, systems administrator, *systemadministrator*, sysadmin,"
-    " administrateur systeme*, administrador de servidores, servidores, sistemas, systeme, systemes, network*,"
-    " netzwerk*, reseau, reseaux, redes, cyber*, cybersecurity, security, sicherheitsbeauftragte*,"
-    " it sicherheitsbeauftragte*, devops, cloud, web, webmaster, du si, si, dsi, rssi, technology, technologies,"
-    " tecnologia*, front end, back end, frontend, backend, full stack, fullstack, java, programmer*, programmierer*,"
-    " solution architect, solutions architect, software architect, arquitecto de software, sap, crm, erp, microsoft,"
-    " tech, analytics, machine learning, artificial intelligence, transformacion digital, telecommunications",
-    "product": "product manager*, product owner*, product management, product, produkt*, producto*, produits, produit,"
-    " ux, ui, user experience",
-    "hr": "hr, hrbp, human resource*, human capital, personalleit*, personalwesen, personalabteilung, personalreferent*,"
-    " personalentwick*, personal, recruit*, talent*, talento, people, rh, drh, rrhh, recursos humanos,"
-    " ressources humaines, employer branding, recrutement, paie, payroll, ausbildungsleit*, nomina",
-    "legal": "legal, jurist*, juridi*, rechts*, recht, counsel, compliance, attorney, lawyer, abogad*, avocat*,"
-    " notar*, derecho, datenschutz*, privacy, law, justiziar*, syndikus*, conformite",
-    "procurement": "procurement, purchas*, einkauf*, achat, achats, acheteur, acheteuse, compras, comprador*, buyer,"
-    " sourcing, beschaffung*, approvisionn*, vendor management, *einkauf, *einkaufer",
-    "support": "customer service*, customer support, customer success, customer care, customer experience,"
-    " client service*, client success, kundenservice, kundendienst, kundenbetreu*, service client*, support client*,"
-    " helpdesk, help desk, hotline, atencion al cliente, servicio al cliente, soporte, clientele, conseiller client*,"
-    " member services, technical support, guest service*, technicien support",
-    "operations": "operations, operation, operating, operaciones, operativ*, production, produktion*, produccion,"
-    " fertigung*, manufacturing, logisti*, supply chain, quality, qualite, qualitat*, calidad, planta, plant,"
-    " facilities, facility, maintenance, mantenimiento, instandhaltung, maschinen, betriebsleit*, werkleit*, werksleit*,"
-    " lean, delivery, construction, lager*, exploitation, transport*, *mechatroniker*, warehouse, inventory",
+    "sales": """
+        sales, presales, vertrieb*, verkauf*, verkaufer*, ventas, preventa, vendedor*, vente, ventes, vendeur,
+        commercial, commerciale, comercial, commerciaux, business development, bizdev, bdm, sdr, bdr, account
+        manager, account executive, account director, key account*, key accounts, accounts manager, kundenberater*,
+        cuentas, cuentas clave, client director, client partner, revenue, revenues, partnerships, alliances, export,
+        e commerce, ecommerce, expansion, grands comptes, charge d affaires, chargee d affaires, new business,
+        desarrollo de negocio*, expansion de negocio, developpement commercial, go to market, *vertrieb,
+        unternehmensentwicklung, geschaftsentwicklung, technico commercial*, delegue
+    """,
+    "marketing": """
+        marketing, webmarketing, mercadotecnia, mercadeo, publicidad, brand, branding, marca, marcas, communication,
+        communications, comunicacion, kommunikation, pr, public relations, offentlichkeitsarbeit, media, medien,
+        content, seo, s e o, sem, smm, social media, demand generation, demand gen, growth, werbung, advertising,
+        grafik*, graphic*, grafic*, mediaplan*, creative, creativo, kreativ*, evenementiel, editor*
+    """,
+    "finance": """
+        finance, financial*, financ*, finanz*, accountant, accounting, accounts payable, buchhalt*, rechnungswesen,
+        controlling, controller, controleur de gestion, controleuse de gestion, compta*, contab*, contador*,
+        contralor*, treasur*, tesor*, tresor*, audit*, *prufer, steuer*, tax, taxes, impuestos, fiscal*, credit,
+        credito, kredit*, bank*, bancaire, bancario, private equity, investment*, investor*, inversion*, riesgo,
+        underwrit*, actuar*, kaufmannische leit*, kaufmannischer leit*, kfm, billing, payable, receivable, daf
+    """,
+    "it": """
+        it, edv, informatik*, informati*, software, ciber*, datos, datenbank*, developer*, *entwickler*,
+        desarrollador*, developpeur*, data, database*, daten*, system administrator, systems administrator,
+        *systemadministrator*, sysadmin, administrateur systeme*, administrador de servidores, servidores, sistemas,
+        systeme, systemes, network*, netzwerk*, reseau, reseaux, redes, cyber*, cybersecurity, security,
+        sicherheitsbeauftragte*, it sicherheitsbeauftragte*, devops, cloud, web, webmaster, du si, si, dsi, rssi,
+        technology, technologies, tecnologia*, front end, back end, frontend, backend, full stack, fullstack, java,
+        programmer*, programmierer*, solution architect, solutions architect, software architect, arquitecto de
+        software, sap, crm, erp, microsoft, tech, analytics, machine learning, artificial intelligence,
+        transformacion digital, telecommunications
+    """,
+    "product": """
+        product manager*, product owner*, product management, product, products, produkt*, producto*, produits,
+        produit, ux, ui, user experience
+    """,
+    "hr": """
+        hr, hrbp, human resource*, human capital, personalleit*, personalwesen, personalabteilung,
+        personalreferent*, personalentwick*, personal, recruit*, talent*, talento, people, rh, drh, rrhh, recursos
+        humanos, ressources humaines, employer branding, recrutement, paie, payroll, ausbildungsleit*, nomina
+    """,
+    "legal": """
+        legal, jurist*, juridi*, rechts*, recht, counsel, compliance, attorney, lawyer, abogad*, avocat*, notar*,
+        derecho, datenschutz*, privacy, law, justiziar*, syndikus*, conformite
+    """,
+    "procurement": """
+        procurement, purchas*, einkauf*, achat, achats, acheteur, acheteuse, compras, comprador*, buyer, sourcing,
+        beschaffung*, approvisionn*, vendor management, *einkauf, *einkaufer
+    """,
+    "support": """
+        customer service*, customer support, customer success, customer care, customer experience, client service*,
+        client success, kundenservice, kundendienst, kundenbetreu*, service client*, support client*, helpdesk, help
+        desk, hotline, atencion al cliente, servicio al cliente, soporte, clientele, conseiller client*, member
+        services, technical support, guest service*, technicien support
+    """,
+    "operations": """
+        operations, operation, operating, operaciones, operativ*, production, produktion*, produccion, fertigung*,
+        manufacturing, logisti*, supply chain, quality, qualite, qualitat*, calidad, planta, plant, facilities,
+        facility, maintenance, mantenimiento, instandhaltung, maschinen, betriebsleit*, werkleit*, werksleit*, lean,
+        delivery, construction, lager*, exploitation, transport*, *mechatroniker*, warehouse, inventory,
+        inventario*, almacen
+    """,
 }  # fmt: skip
 # Words that say something only where nothing else does.
 _WEAK: dict[Department, str] = {
-    "operations": "project, projects, projekt*, projet*, proyecto*, program, programme, programm, pmo, prozess*",
-    "engineering": "engineer*, *engineering, ingenie*, *ingenieur*, technik*, *technik, *techniker*, technisch*,"
-    " technical, technique, tecnico, tecnica, technicien*, r d, research*, forschung*, investigacion, scien*, lab,"
-    " labor, laboratory, konstruk*, mechanic*, medical affairs, clinical development, entwicklung, architect*",
+    "operations": """
+        project, projects, projekt*, projet*, proyecto*, program, programme, programm, pmo, prozess*
+    """,
+    "engineering": """
+        engineer*, *engineering, ingenie*, *ingenieur*, technik*, *technik, *techniker*, technisch*, technical,
+        technique, tecnico, tecnica, technicien*, r d, research*, forschung*, investigacion, scien*, lab, labor,
+        laboratory, konstruk*, mechanic*, mecani*, mechani*, medical affairs, clinical development, entwicklung,
+        architect*
+    """,
     "support": "support, service manager, kunden*",
     "it": "digital, digitale, numerique",
     "sales": "client, clients, customer, customers, area manager, regional manager, district manager",
 }  # fmt: skip
 _C_SUITE: dict[Department, str] = {
-    "executive": "ceo, chief executive, geschaftsfuhrer*, geschaftsfuhrende*, geschaftsfuhrung, geschaftsleitung,"
-    " vorstand*, alleinvorstand, *inhaber*, gesellschafter*, unternehmer*, grunder*, founder, cofounder, owner, coowner,"
-    " co owner, pdg, dg, directeur general, directrice generale, gerant, gerante, cogerant, fondateur, fondatrice,"
-    " cofondateur, dirigeant*, director general, directora general, gerente general, consejero delegado,"
-    " administrador unico, fundador*, cofundador*, propietari*, managing director, managing dir*, managing partner,"
-    " managing shareholder, managing principal, founding partner, proprietaire",
+    "executive": """
+        ceo, chief executive, geschaftsfuhrer*, geschaeftsfuehrer*, geschaftsfuhrende*, geschaftsfuhrung,
+        geschaftsleitung, vorstand*, alleinvorstand, *inhaber*, gesellschafter*, unternehmer*, grunder*, founder,
+        cofounder, owner, coowner, co owner, pdg, dg, directeur general, directrice generale, gerant, gerante,
+        cogerant, fondateur, fondatrice, cofondateur, dirigeant*, director general, directora general, gerente
+        general, consejero delegado, consejera delegada, administrador unico, fundador*, cofundador*, propietari*,
+        managing director, managing dir*, managing partner, managing shareholder, managing principal, founding
+        partner, proprietaire
+    """,
     "finance": "cfo, chief financial officer",
     "operations": "coo, chief operating officer, chief operations officer",
-    "it": "cto, cio, ciso, cdo, cdio, chief technology officer, chief information officer, chief technical officer,"
-    " chief digital officer, chief data officer, chief information security officer",
+    "it": """
+        cto, cio, ciso, cdo, cdio, chief technology officer, chief information officer, chief technical officer,
+        chief digital officer, chief data officer, chief information security officer
+    """,
     "marketing": "cmo, cgo, chief growth officer",
     "sales": "cro, cco, chief commercial officer, chief revenue officer, chief revenues officer",
     "hr": "chro, chief people officer",
@@ -186,7 +229,9 @@ _ANYWHERE = {
     for tier, lexicon in (("c_suite", _C_SUITE), ("strong", _STRONG), ("weak", _WEAK))
 }
 _WHOLE_FIRM = _any(
-    "president, chairman, board*, partner, socio, associe, associee, general manager, gm, md, prasident*"
+    """
+        president, chairman, board*, partner, socio, associe, associee, general manager, gm, md, prasident*
+    """
 )
 
 _WEIGHT: dict[Level, float] = {"c_level": 1.5, "vp": 1.5, "director": 1.3, "manager": 1.1, "specialist": 1, "entry": 1}
@@ -200,7 +245,7 @@ def title_weight(title: str) -> float:
 @lru_cache(maxsize=65_536)
 def read_title(title: str) -> Title:
     """Every title can be read: one that says nothing is that of a specialist of no department."""
-    segments = [_plain(segment) for segment in re.split(r"[,;|/()–—:]| - ", title)]
+    segments = [_plain(segment) for segment in re.split(r"[,;|/()\u2013\u2014:]| - ", title)]
     segments = [segment for segment in segments if segment]
     level = _level(segments)
     departments = _departments(" ; ".join(segments), level)
