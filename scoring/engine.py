@@ -13,11 +13,11 @@ import pandas as pd
 
 from scoring import explain
 from scoring.arrays import Codes, Flags, Floats, Ints, Objects, by_id, per_distinct, positions, published, rank_in_group
-from scoring.configs import Configs
-from scoring.engagement import Daily, engagement
+from scoring.configs import Configs, EngagementConfig
+from scoring.engagement import Daily, Engagement, engagement
 from scoring.explain import EngagementStories, Told
 from scoring.fit import Fit, fit
-from scoring.rollup import Rollup, rollup, velocity
+from scoring.rollup import ACTIVE_FROM, Rollup, rollup, velocity
 from scoring.tiers import Tiers, tiers
 from scoring.titles import title_weight
 
@@ -156,7 +156,8 @@ def score(inputs: Inputs, configs: Configs, as_of: date) -> Scored:
             lambda rows, needed: explain.person_stories(of_people, rows, needed, settings, as_of),
         ),
     )
-    return Scored.of(subjects, fits, companies, inputs.previous, configs)
+    evidence = _engagement_evidence(of_people, ids, settings)
+    return Scored.of(subjects, fits, companies, inputs.previous, configs, evidence)
 
 
 Stories = Callable[[Ints, Floats], EngagementStories]
@@ -175,9 +176,13 @@ class _Subject:
 
 @dataclass(frozen=True)
 class Scored:
-    """`table` has the columns and the order of `score_all`, without the breakdown."""
+    """`table` has the columns and the order of `score_all`, without the breakdown.
+
+    `evidence` is what engagement says of the roles that active people play, as `groups.GroupInputs.evidence` wants it.
+    """
 
     table: pd.DataFrame
+    evidence: pd.DataFrame
     _subjects: tuple[_Subject, ...]
     _tiers: tuple[Tiers, ...]
     _fits: Fit
@@ -192,6 +197,7 @@ class Scored:
         companies: pd.DataFrame,
         previous: pd.DataFrame,
         configs: Configs,
+        evidence: pd.DataFrame,
     ) -> Self:
         fit_scores, coverages = np.append(fits.score, np.nan), np.append(fits.coverage, 0.0)
         found = tuple(
@@ -208,7 +214,7 @@ class Scored:
             _table(subject, fit_scores[subject.fit_at], one) for subject, one in zip(subjects, found, strict=True)
         ]
         columns = {name: np.concatenate([table[name] for table in tables]) for name in COLUMNS[:-1]}
-        return cls(pd.DataFrame(columns), subjects, found, fits, companies, configs)
+        return cls(pd.DataFrame(columns), evidence, subjects, found, fits, companies, configs)
 
     def breakdowns(self, rows: Ints | None = None) -> Objects:
         """The score_breakdown, as JSON text, of these rows of the table, given in its order; of all if none are."""
@@ -241,6 +247,25 @@ class Scored:
             stories=subject.stories(rows, found.engagement_needed[rows]),
         )
         return explain.breakdowns(told, self._configs.combined)
+
+
+def _engagement_evidence(found: Engagement, ids: Objects, config: EngagementConfig) -> pd.DataFrame:
+    """Who gives a day to an event, a meeting, a demo drives a purchase; who reads and clicks uses what is bought.
+
+    The second is told by its channels: they have a cap, because they are cheap. Both weigh by how engaged somebody is.
+    """
+    parts = found.parts
+    cheap = np.array([config.signal(name).channel in config.channel_caps for name in parts.names], dtype=bool)
+    gains = np.maximum(parts.points, 0.0)
+    read = np.bincount(parts.person, gains * np.append(cheap, False)[parts.signal], minlength=len(ids))
+    done = np.bincount(parts.person, gains, minlength=len(ids))
+    share = np.divide(read, done, out=np.zeros(len(ids)), where=done > 0)
+    active = np.flatnonzero((published(found.score) >= ACTIVE_FROM) & (done > 0))
+    confidence = np.concatenate([(1.0 - share[active]), share[active]]) * np.tile(found.score[active] / 100.0, 2)
+    roles = np.repeat(np.array(["champion", "end_user"], dtype=object), len(active))
+    nobody = np.full(2 * len(active), None, dtype=object)
+    table = pd.DataFrame({"kind": "engagement", "person_id": np.tile(ids[active], 2), "email": nobody, "role": roles})
+    return table.assign(confidence=confidence)[confidence > 0].reset_index(drop=True)
 
 
 def _companies(accounts: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame:

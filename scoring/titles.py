@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from scoring.configs import BuyingRole
+
 Level = Literal["c_level", "vp", "director", "manager", "specialist", "entry"]
 Department = Literal[
     "executive", "sales", "marketing", "finance", "it", "engineering", "product", "operations", "hr", "legal",
     "procurement", "support",
 ]  # fmt: skip
-BuyingRole = Literal[
-    "champion", "economic_buyer", "technical_evaluator", "end_user", "legal_procurement", "coach", "blocker"
-]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from scoring.configs import DEFAULT_SIGNALS, Configs, read_configs
-from tests.scoring.world import Account, Contact, Opportunity, Person, Previous, Signal, World
+from tests.scoring.world import Account, CompanySignal, Contact, Opportunity, Person, Previous, Signal, World
 
 AS_OF = date(2026, 3, 10)
 GOOD = sorted(name for name, kind in DEFAULT_SIGNALS.items() if kind.quality > 0)
@@ -122,6 +122,7 @@ def signals(people: list[str], names: list[str] | None = None, recent: bool = Fa
             signal=st.sampled_from(names or [*sorted(DEFAULT_SIGNALS), "webinar", 'Ünknown "x"']),
             day=_recent_days if recent else _days | st.sampled_from([AS_OF, AS_OF - timedelta(days=364)]),
             count=st.integers(1, 9) if names else st.integers(-4, 9),
+            is_bot=st.just(False) if names else st.sampled_from([False, False, False, True]),
         ),
         max_size=40,
     )
@@ -154,6 +155,20 @@ def worlds(draw: st.DrawFn) -> World:
                 st.lists(
                     st.builds(Contact, st.sampled_from(["gone", *opportunity_ids]), st.sampled_from(some_person)),
                     max_size=8,
+                )
+            )
+        ),
+        company_signals=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        CompanySignal,
+                        account_id=st.sampled_from(["gone", *account_ids]),
+                        signal=st.sampled_from(["intent_signal", "page_view", "unsubscribe"]),
+                        day=_recent_days,
+                        count=st.integers(-1, 9),
+                    ),
+                    max_size=6,
                 )
             )
         ),

@@ -96,6 +96,7 @@ def test_accounts_scored_one_by_one_score_as_all_together(world: World, configs:
             world,
             accounts=tuple(account for account in world.accounts if account.account_id == account_id),
             people=tuple(person for person in world.people if home.get(person.person_id) == account_id),
+            company_signals=tuple(one for one in world.company_signals if one.account_id == account_id),
             opportunities=tuple(
                 one
                 for one in world.opportunities

@@ -37,6 +37,15 @@ class Signal:
     signal: str
     day: date
     count: int = 1
+    is_bot: bool = False
+
+
+@dataclass(frozen=True)
+class CompanySignal:
+    account_id: str
+    signal: str
+    day: date
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class World:
     opportunities: tuple[Opportunity, ...] = ()
     opportunity_contacts: tuple[Contact, ...] = ()
     previous: tuple[Previous, ...] = ()
+    company_signals: tuple[CompanySignal, ...] = ()
 
     def inputs(self) -> Inputs:
         return Inputs(
@@ -78,6 +88,7 @@ class World:
             opportunities=_frame(Opportunity, self.opportunities),
             opportunity_contacts=_frame(Contact, self.opportunity_contacts),
             previous=_frame(Previous, self.previous),
+            company_signals=_frame(CompanySignal, self.company_signals).astype({"day": "datetime64[s]"}),
         )
 
 
@@ -90,6 +101,7 @@ def world(described: Mapping[str, Any]) -> World:
         "opportunities": Opportunity,
         "opportunity_contacts": Contact,
         "previous": Previous,
+        "company_signals": CompanySignal,
     }
     return World(**{name: tuple(kind(**row) for row in described.get(name, ())) for name, kind in kinds.items()})
 
