@@ -156,8 +156,7 @@ def score(inputs: Inputs, configs: Configs, as_of: date) -> Scored:
             lambda rows, needed: explain.person_stories(of_people, rows, needed, settings, as_of),
         ),
     )
-    evidence = _engagement_evidence(of_people, ids, settings)
-    return Scored.of(subjects, fits, companies, inputs.previous, configs, evidence)
+    return Scored.of(subjects, fits, companies, inputs.previous, configs, of_people)
 
 
 Stories = Callable[[Ints, Floats], EngagementStories]
@@ -176,18 +175,15 @@ class _Subject:
 
 @dataclass(frozen=True)
 class Scored:
-    """`table` has the columns and the order of `score_all`, without the breakdown.
-
-    `evidence` is what engagement says of the roles that active people play, as `groups.GroupInputs.evidence` wants it.
-    """
+    """`table` has the columns and the order of `score_all`, without the breakdown."""
 
     table: pd.DataFrame
-    evidence: pd.DataFrame
     _subjects: tuple[_Subject, ...]
     _tiers: tuple[Tiers, ...]
     _fits: Fit
     _companies: pd.DataFrame
     _configs: Configs
+    _of_people: Engagement
 
     @classmethod
     def of(
@@ -197,7 +193,7 @@ class Scored:
         companies: pd.DataFrame,
         previous: pd.DataFrame,
         configs: Configs,
-        evidence: pd.DataFrame,
+        of_people: Engagement,
     ) -> Self:
         fit_scores, coverages = np.append(fits.score, np.nan), np.append(fits.coverage, 0.0)
         found = tuple(
@@ -214,7 +210,7 @@ class Scored:
             _table(subject, fit_scores[subject.fit_at], one) for subject, one in zip(subjects, found, strict=True)
         ]
         columns = {name: np.concatenate([table[name] for table in tables]) for name in COLUMNS[:-1]}
-        return cls(pd.DataFrame(columns), evidence, subjects, found, fits, companies, configs)
+        return cls(pd.DataFrame(columns), subjects, found, fits, companies, configs, of_people)
 
     def breakdowns(self, rows: Ints | None = None) -> Objects:
         """The score_breakdown, as JSON text, of these rows of the table, given in its order; of all if none are."""
@@ -229,6 +225,10 @@ class Scored:
         result: Objects = np.empty(len(texts), dtype=object)
         result[:] = texts
         return result
+
+    def engagement_evidence(self) -> pd.DataFrame:
+        """What engagement says of the roles that active people play, as `groups.GroupInputs.evidence` wants it."""
+        return _engagement_evidence(self._of_people, self._subjects[-1].ids, self._configs.engagement)
 
     def _breakdowns(self, subject: _Subject, found: Tiers, rows: Ints) -> list[str]:
         place = subject.fit_at[rows]
@@ -295,7 +295,7 @@ def _table(subject: _Subject, fit_score: Floats, found: Tiers) -> dict[str, npt.
 
 def _previous_sides(previous: pd.DataFrame, subject: _Subject) -> tuple[Objects, Objects]:
     """The published states of both sides: True, False, or None where there is none."""
-    rows = by_id(previous[previous["entity_type"] == subject.entity_type], "entity_id")
+    rows = by_id(previous[(previous["entity_type"] == subject.entity_type).to_numpy(dtype=bool)], "entity_id")
     place = positions(pd.Index(rows["entity_id"]), pd.Series(subject.ids, dtype=object))
 
     def side(column: str) -> Objects:

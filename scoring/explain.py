@@ -216,7 +216,7 @@ def person_stories(
     day = [(as_of - timedelta(days=days)).isoformat() for days in range(int(age.max(initial=0)) + 1)]
     pieces = runs(
         [
-            b',{"part":"',
+            b'{"part":"',
             words(names, signal),
             b'","points":',
             decimals(points),
@@ -227,7 +227,6 @@ def person_stories(
             b'"}',
         ],
         bounds,
-        skip=1,
     )
 
     # The two strongest reasons, and what takes most away; who has nothing but signals worth nothing still has one.
@@ -253,7 +252,7 @@ def person_stories(
     why = [where(size == 0, "no signals"), *dated(first, good), where(better, "; "), *dated(second, better)]
     why += [where(less & good, "; "), where(less, "less "), *told(last, less)]
     return EngagementStories(
-        parts=pieces,
+        parts=pieces.tolist(),
         json=[b'],"score":', decimals(found.score[people])],
         why=why,
         how=[_how_people_rise(found, people, needed, config)],
@@ -296,14 +295,13 @@ def group_stories(found: Rollup, groups: Ints, pace: Floats, method: str, person
     named = np.concatenate([[0], np.cumsum(np.bincount(owner[is_shown], minlength=len(groups)))])
     pieces = runs(
         [
-            b',{"part":"person","points":',
+            b'{"part":"person","points":',
             decimals(points[is_shown]),
             b',"person_id":"',
             words(ids, np.arange(len(ids))),
             b'"}',
         ],
         named,
-        skip=0,
     )
     others = np.diff(bounds) - np.diff(named)
     rest = sums(owner[~is_shown], points[~is_shown], len(groups))
@@ -328,7 +326,7 @@ def group_stories(found: Rollup, groups: Ints, pace: Floats, method: str, person
     some = sizes > 1
     quicker, slower = pace > 0, pace < 0
     return EngagementStories(
-        parts=[f"{people}{rest}"[1:] for people, rest in zip(pieces, also, strict=True)],
+        parts=[f"{people}{rest}" if people else rest[1:] for people, rest in zip(pieces.tolist(), also, strict=True)],
         json=[
             b'],"score":',
             decimals(found.score[groups] + pace),

@@ -124,7 +124,7 @@ def signals(people: list[str], names: list[str] | None = None, recent: bool = Fa
             count=st.integers(1, 9) if names else st.integers(-4, 9),
             is_bot=st.just(False) if names else st.sampled_from([False, False, False, True]),
         ),
-        max_size=40,
+        max_size=20,
     )
 
 

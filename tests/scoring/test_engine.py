@@ -6,11 +6,12 @@ import json
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from scoring.configs import Configs
-from scoring.engine import COLUMNS, Inputs, score_all
+from scoring.engine import COLUMNS, Inputs, score, score_all
 from tests.scoring.world import Account, Person, Signal, World
 
 AS_OF = date(2026, 3, 10)
@@ -74,6 +75,13 @@ def test_signals_without_person_name_day_or_count_count_for_nobody() -> None:
     )
     more = Inputs(inputs.accounts, inputs.people, pd.concat([inputs.signals, holes]))
     pd.testing.assert_frame_equal(score_all(more, Configs(), AS_OF), score_all(inputs, Configs(), AS_OF))
+
+
+def test_reasons_asked_for_some_rows_are_those_of_all_rows() -> None:
+    everything = score_all(SMALL.inputs(), Configs(), AS_OF)
+    scored = score(SMALL.inputs(), Configs(), AS_OF)
+    pd.testing.assert_frame_equal(scored.table, everything.drop(columns="score_breakdown"))
+    assert scored.breakdowns(np.array([0, 2])).tolist() == everything["score_breakdown"].iloc[[0, 2]].tolist()
 
 
 def test_the_same_person_twice_is_refused_by_name() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scoring.engine import Inputs
@@ -107,9 +108,8 @@ def world(described: Mapping[str, Any]) -> World:
 
 
 def _frame(kind: type[Any], rows: tuple[Any, ...]) -> pd.DataFrame:
-    records = [asdict(row) for row in rows]
-    return pd.DataFrame({name: pd.Series([row[name] for row in records], dtype=object) for name in _names(kind)})
-
-
-def _names(kind: type[Any]) -> list[str]:
-    return [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind)]
+    table = np.empty((len(rows), len(names)), dtype=object)
+    for place, row in enumerate(rows):
+        table[place] = [getattr(row, name) for name in names]
+    return pd.DataFrame(table, columns=names, dtype=object)
