@@ -218,7 +218,7 @@ class RoleTemplate(_Config):
 
     name: Annotated[str, Field(min_length=1)] = "Default buying group"
     solution_tag: Annotated[str, Field(min_length=1)] | None = None
-    roles: Annotated[tuple[TemplateRole, ...], Field(min_length=1)] = (
+    roles: tuple[TemplateRole, ...] = (
         TemplateRole(role="economic_buyer"),
         TemplateRole(role="champion"),
         TemplateRole(role="technical_evaluator", weight=0.8),
@@ -230,6 +230,8 @@ class RoleTemplate(_Config):
     @field_validator("roles")
     @classmethod
     def _each_once(cls, roles: tuple[TemplateRole, ...]) -> tuple[TemplateRole, ...]:
+        if not roles:
+            raise ValueError("name at least one role")
         names = [role.role for role in roles]
         for name in names:
             if names.count(name) > 1:

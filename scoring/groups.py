@@ -122,7 +122,8 @@ def groups(inputs: GroupInputs, templates: Sequence[RoleTemplate]) -> Groups:
     strength = _strength(inputs, cast, found)
     # Kinds are independent witnesses of a role: what none of them doubts is believed.
     doubt = 1.0 - strength * np.array(list(EVIDENCE.values()))[None, :, None]
-    belief = 1.0 - doubt.prod(axis=1)
+    # 1 - (1 - 0.3) is a hair above 0.3 in binary, and not above it.
+    belief = np.round(1.0 - doubt.prod(axis=1), 9)
     confirmed = _confirmed(inputs, cast, found)
 
     best = belief.argmax(axis=1)

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
-from scoring.configs import CombinedConfig, Configs, EngagementConfig, FitConfig, Range
+from scoring.configs import BuyingRole, CombinedConfig, Configs, EngagementConfig, FitConfig, Range, RoleTemplate
 from scoring.titles import title_weight
 from tests.scoring.world import Account, Opportunity, Person, Signal, World
 
@@ -279,3 +279,37 @@ def score_all(world: World, configs: Configs, as_of: date) -> dict[tuple[str, st
             "opportunity", one.opportunity_id, its_fit, clamp(together, 0, 100)
         )
     return scores
+
+
+# --- buying groups ---------------------------------------------------------------------------------------------------
+
+BELIEVED = {"contact_role": 0.9, "title": 0.6, "delivrai": 0.5, "engagement": 0.3}
+
+
+def role(evidence: Sequence[tuple[str, str, float]]) -> tuple[str, float]:
+    """The role that evidence (kind, role, confidence) speaks for, and how far it is believed."""
+    best, most = "unknown", 0.0
+    for candidate in get_args(BuyingRole):
+        doubt = 1.0
+        for kind, weight in BELIEVED.items():
+            doubt *= 1 - weight * max(
+                (
+                    confidence
+                    for its_kind, its_role, confidence in evidence
+                    if (its_kind, its_role) == (kind, candidate)
+                ),
+                default=0.0,
+            )
+        if 1 - doubt > most:
+            best, most = candidate, 1 - doubt
+    return (best if most > 0.3 else "unknown"), most
+
+
+def completeness(members: Sequence[tuple[str, float]], template: RoleTemplate) -> float:
+    """How much of the required weight is covered by members (role, confidence), each role by its surest."""
+    required = [one for one in template.roles if one.required]
+    covered = sum(
+        one.weight * max((confidence for role, confidence in members if role == one.role), default=0.0)
+        for one in required
+    )
+    return 100 * covered / sum(one.weight for one in required)

@@ -118,7 +118,7 @@ def engagements(history: list[Signal], configs: Configs, as_of: date = AS_OF) ->
     return {entity: scored.engagement for entity, scored in found.items()}
 
 
-@given(configs(), signals(["p", "q", "r"], recent=True), signals(["p"], names=GOOD, recent=True))
+@given(configs(), signals(["p", "q", "r"]), signals(["p"], names=GOOD))
 def test_more_good_signals_of_a_person_lower_no_score(
     configs: Configs, before: list[Signal], more: list[Signal]
 ) -> None:

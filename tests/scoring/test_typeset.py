@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.typeset import decimals, integers, lines, only, runs, where, words
+from scoring.typeset import Column, decimals, integers, lines, only, runs, where, words
 
 
 @given(
@@ -27,7 +27,7 @@ def test_whole_numbers_are_written_as_they_are(values: list[int]) -> None:
 
 def test_columns_stand_side_by_side_and_leave_no_gap() -> None:
     is_more = np.array([True, False, True])
-    columns = [
+    columns: list[Column] = [
         words(["a", "ccc"], np.array([1, 0, 1])),
         b"=",
         only(is_more, integers(np.array([7, 8, 12]))),
