@@ -292,16 +292,11 @@ def role(evidence: Sequence[tuple[str, str, float]]) -> tuple[str, float]:
     for candidate in get_args(BuyingRole):
         doubt = 1.0
         for kind, weight in BELIEVED.items():
-            doubt *= 1 - weight * max(
-                (
-                    confidence
-                    for its_kind, its_role, confidence in evidence
-                    if (its_kind, its_role) == (kind, candidate)
-                ),
-                default=0.0,
-            )
-        if 1 - doubt > most:
-            best, most = candidate, 1 - doubt
+            told = [confidence for of_kind, role, confidence in evidence if (of_kind, role) == (kind, candidate)]
+            doubt *= 1 - weight * max(told, default=0.0)
+        belief = round(1 - doubt, 9)
+        if belief > most:
+            best, most = candidate, belief
     return (best if most > 0.3 else "unknown"), most
 
 
