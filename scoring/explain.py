@@ -25,6 +25,7 @@ from scoring.typeset import Column, Words, decimals, integers, lines, only, runs
 
 PEOPLE_SHOWN = 5
 LETTERS_SHOWN = 80
+MOST_TOLD = 99_999_999
 
 _PHRASES = {
     "demo_request": ("demo request", "demo requests"),
@@ -209,8 +210,11 @@ def person_stories(
     parts = found.parts
     picked, bounds = _ranges(parts.person, people)
     owner = np.repeat(np.arange(len(people)), np.diff(bounds))
+    counts = np.flatnonzero(parts.points[picked])
+    picked, owner = picked[counts], owner[counts]
+    bounds = np.searchsorted(owner, np.arange(len(people) + 1))
     picked = picked[np.lexsort((-parts.points[picked], owner))]
-    points, count = parts.points[picked], parts.count[picked]
+    points, count = parts.points[picked], np.minimum(parts.count[picked], MOST_TOLD).astype(np.int64)
     signal, age = parts.signal[picked], parts.last_age[picked]
     names = [escaped(name) for name in parts.names]
     day = [(as_of - timedelta(days=days)).isoformat() for days in range(int(age.max(initial=0)) + 1)]
@@ -229,7 +233,7 @@ def person_stories(
         bounds,
     )
 
-    # The two strongest reasons, and what takes most away; who has nothing but signals worth nothing still has one.
+    # The two strongest reasons, and what takes most away.
     size = np.diff(bounds)
     first, last = bounds[:-1], bounds[1:] - 1
     # One more row, which is nobody's, so that who has no signals has a place to look at.
@@ -238,7 +242,7 @@ def person_stories(
     second = np.minimum(first + 1, len(points) - 1)
     good = (size > 0) & (points[first] > 0)
     better = (size > 1) & (points[second] > 0)
-    less = (size > 0) & ((points[last] < 0) | ~good)
+    less = (size > 0) & (points[last] < 0)
     phrases = [phrase for name in parts.names for phrase in _phrases(name)] or [""]
 
     def told(place: Ints, there: Flags) -> list[Column]:
@@ -249,7 +253,7 @@ def person_stories(
         when = words(["", *(f", last on {one}" for one in day)], np.where(there, age[place] + 1, 0))
         return [*told(place, there), when]
 
-    why = [where(size == 0, "no signals"), *dated(first, good), where(better, "; "), *dated(second, better)]
+    why = [where(size == 0, "no signals that count"), *dated(first, good), where(better, "; "), *dated(second, better)]
     why += [where(less & good, "; "), where(less, "less "), *told(last, less)]
     return EngagementStories(
         parts=pieces.tolist(),
