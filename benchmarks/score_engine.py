@@ -83,8 +83,7 @@ def bare(daily: Daily, people: int, config: EngagementConfig) -> Floats:
     quality = np.array([config.signal(name).quality for name in daily.names])
     age = (np.datetime64(AS_OF, "D") - daily.day).astype(np.int64)
     points: Floats = daily.count * quality[daily.signal] * np.exp2(-age / config.half_life_days)
-    scores: Floats = np.bincount(daily.person, points, minlength=people)
-    return scores
+    return np.asarray(np.bincount(daily.person, points, minlength=people), dtype=np.float64)
 
 
 def measured(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, Round]:

@@ -220,7 +220,8 @@ class Scored:
         for subject, found in zip(self._subjects, self._tiers, strict=True):
             end = begin + len(subject.ids)
             low, high = np.searchsorted(wanted, [begin, end]).tolist()
-            texts += self._breakdowns(subject, found, wanted[low:high] - begin)
+            if low < high:
+                texts += self._breakdowns(subject, found, wanted[low:high] - begin)
             begin = end
         result: Objects = np.empty(len(texts), dtype=object)
         result[:] = texts
