@@ -111,7 +111,7 @@ def fit_stories(fit: Fit, companies: pd.DataFrame, config: FitConfig) -> FitStor
     said = said.reshape(len(fit.criteria), rows)
     return FitStories(
         json=_objects([*whole, '{"coverage":0.0,"parts":[],"score":null}']),
-        strong=_objects([*_first_two(said, np.broadcast_to(-weight, match.shape), match >= 50), ""]),
+        strong=_objects([*_first_two(said, -weight * match, match >= 50), ""]),
         weak=_objects([*_first_two(said, weight * (match - 100), match < 100), ""]),
         unknown=_objects([*_unknown([_label(criterion) for criterion in fit.criteria], np.isnan(match)), ""]),
     )
@@ -243,11 +243,11 @@ def person_stories(
     good = (size > 0) & (points[first] > 0)
     better = (size > 1) & (points[second] > 0)
     less = (size > 0) & (points[last] < 0)
-    phrases = [phrase for name in parts.names for phrase in _phrases(name)] or [""]
+    said = [escaped(phrase) for name in parts.names for phrase in phrases(name)] or [""]
 
     def told(place: Ints, there: Flags) -> list[Column]:
         which = np.where(there, signal[place] * 2 + (count[place] != 1) + 1, 0)
-        return [only(there, integers(count[place])), words(["", *phrases], which)]
+        return [only(there, integers(count[place])), words(["", *said], which)]
 
     def dated(place: Ints, there: Flags) -> list[Column]:
         when = words(["", *(f", last on {one}" for one in day)], np.where(there, age[place] + 1, 0))
@@ -263,10 +263,10 @@ def person_stories(
     )
 
 
-def _phrases(name: str) -> tuple[str, str]:
-    """What follows the number, for one and for more."""
+def phrases(name: str) -> tuple[str, str]:
+    """What follows the number of a signal, for one and for more."""
     one, more = _PHRASES.get(name, (f"x {name.replace('_', ' ')}",) * 2)
-    return f" {escaped(one)}", f" {escaped(more)}"
+    return f" {one}", f" {more}"
 
 
 def _how_people_rise(found: Engagement, people: Ints, needed: Floats, config: EngagementConfig) -> Words:
@@ -284,7 +284,7 @@ def _how_people_rise(found: Engagement, people: Ints, needed: Floats, config: En
     with np.errstate(over="ignore"):  # more often than can be counted is more often than in one day
         times = np.ceil((target - (found.positive - found.negative)[people]) / worth[best] - 1e-9)
     enough = config.signals[best].daily_cap
-    one, more = _phrases(best)
+    one, more = map(escaped, phrases(best))
     says = [f", for example by {day}{one if day == 1 else more} in one day" for day in range(1, enough + 1)]
     return words(["", *says], np.where((times >= 1) & (times <= enough), times, 0))
 
