@@ -215,14 +215,33 @@ class Scored:
     def breakdowns(self, rows: Ints | None = None) -> Objects:
         """The score_breakdown, as JSON text, of these rows of the table, given in its order; of all if none are."""
         wanted = np.arange(len(self.table)) if rows is None else rows
+        begins = np.cumsum([0, *(len(subject.ids) for subject in self._subjects)])
+        bounds = np.searchsorted(wanted, begins).tolist()
+        own = [wanted[low:high] - begin for low, high, begin in zip(bounds, bounds[1:], begins, strict=False)]
+        # People share the fit of their account with it: each story of a fit is written once.
+        is_used = np.zeros(len(self._companies) + 1, dtype=bool)
+        for subject, some in zip(self._subjects, own, strict=True):
+            is_used[subject.fit_at[some]] = True
+        used = np.flatnonzero(is_used[:-1])
+        place = np.append(np.cumsum(is_used[:-1]) - 1, len(used))
+        fits = self._fits.take(used)
+        fit_scores, coverages = np.append(fits.score, np.nan), np.append(fits.coverage, 0.0)
+        fit_stories = explain.fit_stories(fits, self._companies.iloc[used], self._configs.fit)
+
         texts: list[str] = []
-        begin = 0
-        for subject, found in zip(self._subjects, self._tiers, strict=True):
-            end = begin + len(subject.ids)
-            low, high = np.searchsorted(wanted, [begin, end]).tolist()
-            if low < high:
-                texts += self._breakdowns(subject, found, wanted[low:high] - begin)
-            begin = end
+        for subject, found, some in zip(self._subjects, self._tiers, own, strict=True):
+            if len(some):
+                fit_at = place[subject.fit_at[some]]
+                told = Told(
+                    fit=fit_scores[fit_at],
+                    coverage=coverages[fit_at],
+                    engagement=subject.engagement[some],
+                    tiers=found.take(some),
+                    fit_at=fit_at,
+                    fits=fit_stories,
+                    stories=subject.stories(some, found.engagement_needed[some]),
+                )
+                texts += explain.breakdowns(told, self._configs.combined)
         result: Objects = np.empty(len(texts), dtype=object)
         result[:] = texts
         return result
@@ -230,24 +249,6 @@ class Scored:
     def engagement_evidence(self) -> pd.DataFrame:
         """What engagement says of the roles that active people play, as `groups.GroupInputs.evidence` wants it."""
         return _engagement_evidence(self._of_people, self._subjects[-1].ids, self._configs.engagement)
-
-    def _breakdowns(self, subject: _Subject, found: Tiers, rows: Ints) -> list[str]:
-        place = subject.fit_at[rows]
-        is_used = np.zeros(len(self._companies), dtype=bool)
-        is_used[place[place >= 0]] = True
-        used = np.flatnonzero(is_used)
-        fit_rows = np.where(place >= 0, np.append(np.cumsum(is_used) - 1, -1)[place], -1)
-        fits = self._fits.take(used)
-        told = Told(
-            fit=np.append(fits.score, np.nan)[fit_rows],
-            coverage=np.append(fits.coverage, 0.0)[fit_rows],
-            engagement=subject.engagement[rows],
-            tiers=found.take(rows),
-            fit_at=fit_rows,
-            fits=explain.fit_stories(fits, self._companies.iloc[used], self._configs.fit),
-            stories=subject.stories(rows, found.engagement_needed[rows]),
-        )
-        return explain.breakdowns(told, self._configs.combined)
 
 
 def _engagement_evidence(found: Engagement, ids: Objects, config: EngagementConfig) -> pd.DataFrame:
