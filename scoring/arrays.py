@@ -11,6 +11,7 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.integer]  # positions in something, of any width; -1 is none
 Flags = npt.NDArray[np.bool_]
 Objects = npt.NDArray[np.object_]
 
@@ -26,9 +27,11 @@ def numbers(column: pd.Series) -> Floats:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def positions(index: pd.Index, column: pd.Series) -> Ints:
+def positions(index: pd.Index, column: pd.Series) -> Codes:
     """Where each value of the column stands in a unique index; -1 where it does not."""
     if isinstance(column.dtype, pd.CategoricalDtype):
+        if column.cat.categories.equals(index):
+            return column.cat.codes.to_numpy()
         of_category = np.append(index.get_indexer(column.cat.categories), -1)
         return of_category[column.cat.codes.to_numpy()].astype(np.int64)
     return index.get_indexer(pd.Index(column)).astype(np.int64)

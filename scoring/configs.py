@@ -13,6 +13,10 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 RollupMethod = Literal["champion", "weighted_average", "max_breadth"]
 
+BuyingRole = Literal[
+    "champion", "economic_buyer", "technical_evaluator", "end_user", "legal_procurement", "coach", "blocker"
+]
+
 WINDOW_DAYS = 365
 HALF_LIVES_IN_WINDOW = 5
 
@@ -201,6 +205,40 @@ class CombinedConfig(_Config):
         return self
 
 
+class TemplateRole(_Config):
+    """A part in a purchase. `required` roles count towards a group's completeness, by their weight."""
+
+    role: BuyingRole
+    required: bool = True
+    weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
+
+
+class RoleTemplate(_Config):
+    """Who belongs in a buying group: for one solution, or (the default) for whatever has no template of its own."""
+
+    name: Annotated[str, Field(min_length=1)] = "Default buying group"
+    solution_tag: Annotated[str, Field(min_length=1)] | None = None
+    roles: tuple[TemplateRole, ...] = (
+        TemplateRole(role="economic_buyer"),
+        TemplateRole(role="champion"),
+        TemplateRole(role="technical_evaluator", weight=0.8),
+        TemplateRole(role="end_user", required=False, weight=0.5),
+        TemplateRole(role="legal_procurement", required=False, weight=0.5),
+    )
+    is_default: bool = False
+
+    @field_validator("roles")
+    @classmethod
+    def _each_once(cls, roles: tuple[TemplateRole, ...]) -> tuple[TemplateRole, ...]:
+        if not roles:
+            raise ValueError("name at least one role")
+        names = [role.role for role in roles]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is listed twice")
+        return roles
+
+
 @dataclass(frozen=True)
 class Configs:
     """The three configurations that one scoring run uses together."""
@@ -228,6 +266,14 @@ def read_configs(stored: Mapping[str, Any]) -> Configs:
     if problems:
         raise ConfigError("\n".join(problems))
     return Configs(**models)
+
+
+def read_template(stored: Mapping[str, Any]) -> RoleTemplate:
+    """A role template. Raises ConfigError, which names every field that is wrong."""
+    try:
+        return RoleTemplate.model_validate(stored)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence("template", detail) for detail in error.errors())) from None
 
 
 def _sentence(kind: str, detail: Any) -> str:

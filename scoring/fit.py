@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from scoring.arrays import Flags, Floats, numbers, per_distinct
+from scoring.arrays import Flags, Floats, Ints, numbers, per_distinct
 from scoring.configs import CustomCriterion, FitConfig, Range
 
 
@@ -29,6 +29,10 @@ class Fit:
     coverage: Floats
     criteria: tuple[Criterion, ...]
     points: Floats
+
+    def take(self, rows: Ints) -> Fit:
+        criteria = tuple(replace(criterion, match=criterion.match[rows]) for criterion in self.criteria)
+        return Fit(self.score[rows], self.coverage[rows], criteria, self.points[:, rows])
 
 
 def fit(companies: pd.DataFrame, config: FitConfig) -> Fit:

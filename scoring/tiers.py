@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoring.arrays import Flags, Floats, Objects, published
+from scoring.arrays import Flags, Floats, Ints, Objects, published
 from scoring.configs import CombinedConfig
 
 
@@ -26,6 +26,9 @@ class Tiers:
     fit_needed: Floats
     engagement_needed: Floats
     tier: Objects
+
+    def take(self, rows: Ints) -> Tiers:
+        return Tiers(**{name: column[rows] for name, column in vars(self).items()})
 
 
 def tiers(

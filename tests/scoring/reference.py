@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
-from scoring.configs import CombinedConfig, Configs, EngagementConfig, FitConfig, Range
+from scoring.configs import BuyingRole, CombinedConfig, Configs, EngagementConfig, FitConfig, Range, RoleTemplate
 from scoring.titles import title_weight
 from tests.scoring.world import Account, Opportunity, Person, Signal, World
 
@@ -107,7 +107,7 @@ def engagement(signals: Sequence[Signal], config: EngagementConfig, as_of: date)
     """The engagement of one person, given all their signals."""
     counts: dict[tuple[str, date], int] = defaultdict(int)
     for one in signals:
-        counts[one.signal, one.day] += one.count
+        counts[one.signal, one.day] += 0 if one.is_bot else one.count
 
     by_channel: dict[str, float] = defaultdict(float)
     negative = 0.0
@@ -124,31 +124,41 @@ def engagement(signals: Sequence[Signal], config: EngagementConfig, as_of: date)
 # --- rollup ----------------------------------------------------------------------------------------------------------
 
 
-def champion(scores: Sequence[float]) -> float:
+def champion(scores: Sequence[float], company: float) -> float:
+    """The company may follow, it never leads."""
     ranked = sorted(scores, reverse=True)
-    if len(ranked) < 2:
-        return sum(ranked)
-    followers = ranked[1:5]
-    return ranked[0] * 0.6 + sum(followers) / len(followers) * 0.4
+    if len(ranked) == 1 and not company:
+        return ranked[0]
+    followers = sorted([*ranked[1:], *([company] if company else [])], reverse=True)[:4]
+    return sum(ranked[:1]) * 0.6 + (sum(followers) / len(followers) * 0.4 if followers else 0.0)
 
 
-def weighted_average(scores: Sequence[float], titles: Sequence[str | None]) -> float:
-    weights = [title_weight(title or "") for title in titles]
-    return sum(score * weight for score, weight in zip(scores, weights, strict=True)) / sum(weights) if scores else 0.0
+def weighted_average(scores: Sequence[float], titles: Sequence[str | None], company: float) -> float:
+    weighted = [(score, title_weight(title or "")) for score, title in zip(scores, titles, strict=True)]
+    weighted += [(company, 1.0)] if company else []
+    return (
+        sum(score * weight for score, weight in weighted) / sum(weight for _, weight in weighted) if weighted else 0.0
+    )
 
 
-def max_breadth(scores: Sequence[float]) -> float:
-    active = sum(to_a_tenth(score) >= 10 for score in scores)
+def max_breadth(scores: Sequence[float], company: float) -> float:
+    active = sum(to_a_tenth(score) >= 10 for score in [*scores, company])
     return max(scores, default=0.0) * (0.7 + 0.3 * min(1.0, active / 5))
 
 
-def rollup(method: str, people: Sequence[Person], engagements: dict[str, float]) -> float:
+def rollup(method: str, people: Sequence[Person], engagements: dict[str, float], company: float) -> float:
+    """What the company did without a person counts where it adds, and is left out where it would take."""
     scores = [engagements[person.person_id] for person in people]
-    if method == "champion":
-        return champion(scores)
-    if method == "weighted_average":
-        return weighted_average(scores, [person.title for person in people])
-    return max_breadth(scores)
+    titles = [person.title for person in people]
+
+    def rolled(company: float) -> float:
+        if method == "champion":
+            return champion(scores, company)
+        if method == "weighted_average":
+            return weighted_average(scores, titles, company)
+        return max_breadth(scores, company)
+
+    return max(rolled(0.0), rolled(company))
 
 
 def velocity(opportunity: Opportunity, config: EngagementConfig) -> float:
@@ -204,6 +214,18 @@ def score_all(world: World, configs: Configs, as_of: date) -> dict[tuple[str, st
         person_id: engagement([one for one in world.signals if one.person_id == person_id], settings, as_of)
         for person_id in people
     }
+    companies = {
+        account_id: engagement(
+            [
+                Signal(one.account_id, one.signal, one.day, one.count)
+                for one in world.company_signals
+                if one.account_id == account_id
+            ],
+            settings,
+            as_of,
+        )
+        for account_id in accounts
+    }
     team: dict[str | None, list[Person]] = defaultdict(list)
     for person in world.people:
         team[person.account_id if person.account_id in accounts else None].append(person)
@@ -235,7 +257,7 @@ def score_all(world: World, configs: Configs, as_of: date) -> dict[tuple[str, st
 
     scores: dict[tuple[str, str], Score] = {}
     for account_id in accounts:
-        together = rollup(settings.account_rollup, team[account_id], engagements)
+        together = rollup(settings.account_rollup, team[account_id], engagements, companies[account_id])
         scores["account", account_id] = score("account", account_id, fits[account_id], together)
     for person_id, person in people.items():
         own = fits[person.account_id] if person.account_id in fits else fit(person, configs.fit)
@@ -250,9 +272,39 @@ def score_all(world: World, configs: Configs, as_of: date) -> dict[tuple[str, st
         involved = [people[person_id] for person_id in sorted(contacts)] or (
             team[one.account_id] if known_account else []
         )
-        together = rollup(settings.opportunity_rollup, involved, engagements) + velocity(one, settings)
+        company = companies.get(one.account_id or "", 0.0) if not contacts else 0.0
+        together = rollup(settings.opportunity_rollup, involved, engagements, company) + velocity(one, settings)
         its_fit = fits.get(one.account_id or "", (None, 0.0))
         scores["opportunity", one.opportunity_id] = score(
             "opportunity", one.opportunity_id, its_fit, clamp(together, 0, 100)
         )
     return scores
+
+
+# --- buying groups ---------------------------------------------------------------------------------------------------
+
+BELIEVED = {"contact_role": 0.9, "title": 0.6, "delivrai": 0.5, "engagement": 0.3}
+
+
+def role(evidence: Sequence[tuple[str, str, float]]) -> tuple[str, float]:
+    """The role that evidence (kind, role, confidence) speaks for, and how far it is believed."""
+    best, most = "unknown", 0.0
+    for candidate in get_args(BuyingRole):
+        doubt = 1.0
+        for kind, weight in BELIEVED.items():
+            told = [confidence for of_kind, role, confidence in evidence if (of_kind, role) == (kind, candidate)]
+            doubt *= 1 - weight * max(told, default=0.0)
+        belief = round(1 - doubt, 9)
+        if belief > most:
+            best, most = candidate, belief
+    return (best if most > 0.3 else "unknown"), most
+
+
+def completeness(members: Sequence[tuple[str, float]], template: RoleTemplate) -> float:
+    """How much of the required weight is covered by members (role, confidence), each role by its surest."""
+    required = [one for one in template.roles if one.required]
+    covered = sum(
+        one.weight * max((confidence for role, confidence in members if role == one.role), default=0.0)
+        for one in required
+    )
+    return 100 * covered / sum(one.weight for one in required)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
 from scoring.configs import DEFAULT_SIGNALS, Configs, read_configs
-from tests.scoring.world import Account, Contact, Opportunity, Person, Previous, Signal, World
+from tests.scoring.world import Account, CompanySignal, Contact, Opportunity, Person, Previous, Signal, World
 
 AS_OF = date(2026, 3, 10)
 GOOD = sorted(name for name, kind in DEFAULT_SIGNALS.items() if kind.quality > 0)
 
-_industries = st.sampled_from([None, "", "Software", "SOFTWARE ", "Mining", "Gesundheit"])
-_employees = st.none() | st.integers(-5, 5000) | st.sampled_from([50.0, 1000.0, 1e9])
-_revenues = st.none() | st.floats(-1e6, 1e12, allow_nan=False) | st.sampled_from([0.0, 1e6, 1e8])
-_customs = st.none() | st.dictionaries(
-    st.sampled_from(["region", "plan"]), st.sampled_from([None, "EMEA", "pro", "free"])
-)
-_titles = st.sampled_from([None, "", "CEO", "VP Sales", "Director", "Assistant to the Director", "Manager", "Engineer"])
-_days = st.integers(-3, 800).map(lambda age: AS_OF - timedelta(days=age))
-_recent_days = st.integers(0, 60).map(lambda age: AS_OF - timedelta(days=age))
-_states = st.sampled_from([None, True, False])
+_INDUSTRIES = [None, "", "Software", "SOFTWARE ", "Mining", "Gesundheit"]
+_TITLES = [None, "", "CEO", "VP Sales", "Director", "Assistant to the Director", "Manager", "Engineer"]
+_STATES = [None, True, False]
 
 
 def _range(highest: float) -> st.SearchStrategy[dict[str, float]]:
@@ -113,49 +107,84 @@ def configs() -> st.SearchStrategy[Configs]:
     return stored.map(read_configs)
 
 
-def signals(people: list[str], names: list[str] | None = None, recent: bool = False) -> st.SearchStrategy[list[Signal]]:
-    """Real histories repeat a person, a signal and a day, and correct themselves."""
-    return st.lists(
-        st.builds(
-            Signal,
-            person_id=st.sampled_from(people),
-            signal=st.sampled_from(names or [*sorted(DEFAULT_SIGNALS), "webinar", 'Ünknown "x"']),
-            day=_recent_days if recent else _days | st.sampled_from([AS_OF, AS_OF - timedelta(days=364)]),
-            count=st.integers(1, 9) if names else st.integers(-4, 9),
-        ),
-        max_size=40,
+def signals(people: list[str], names: list[str] | None = None) -> st.SearchStrategy[list[Signal]]:
+    """What some people did lately."""
+
+    def history(size: int, seed: int) -> list[Signal]:
+        chance = random.Random(seed)
+        known = names or sorted(DEFAULT_SIGNALS)
+        return [
+            Signal(
+                chance.choice(people),
+                chance.choice(known),
+                AS_OF - timedelta(days=chance.randint(0, 60)),
+                chance.randint(1, 9),
+            )
+            for _ in range(size)
+        ]
+
+    return st.builds(history, st.integers(0, 20), st.integers(0, 2**32))
+
+
+def worlds() -> st.SearchStrategy[World]:
+    """Hypothesis chooses the sizes, and a seed that fills them: drawing each field apart takes longer than scoring."""
+    return st.builds(
+        _world,
+        accounts=st.integers(0, 4),
+        people=st.integers(0, 9),
+        opportunities=st.integers(0, 4),
+        signals=st.integers(0, 40),
+        company_signals=st.integers(0, 6),
+        seed=st.integers(0, 2**32),
     )
 
 
-@st.composite
-def worlds(draw: st.DrawFn) -> World:
-    account_ids = [f"a{number}" for number in range(draw(st.integers(0, 4)))]
-    person_ids = [f"p{number}" for number in range(draw(st.integers(0, 9)))]
-    opportunity_ids = [f"o{number}" for number in range(draw(st.integers(0, 4)))]
-    some_account = st.sampled_from([None, "gone", *account_ids])
+def _world(accounts: int, people: int, opportunities: int, signals: int, company_signals: int, seed: int) -> World:
+    chance = random.Random(seed)
+    pick = chance.choice
+    account_ids = [f"a{number}" for number in range(accounts)]
+    person_ids = [f"p{number}" for number in range(people)]
+    opportunity_ids = [f"o{number}" for number in range(opportunities)]
+    some_account = [None, "gone", *account_ids]
     some_person = ["stranger", *person_ids]
+
+    def maybe(*values: Any) -> Any:
+        return pick([None, *values])
+
+    def company() -> tuple[str | None, float | None, float | None]:
+        employees = maybe(chance.randint(-5, 5000), 50.0, 1000.0, 1e9)
+        return pick(_INDUSTRIES), employees, maybe(chance.uniform(-1e6, 1e12), chance.uniform(0, 2e8), 0.0, 1e6, 1e8)
+
+    def custom() -> Any:
+        known = {"region": maybe("EMEA", "apac", ["EMEA", "apac"]), "plan": maybe("pro", "free")}
+        return known if chance.random() < 0.8 else maybe({})
+
+    def signal() -> Signal:
+        # Real histories repeat a person, a signal and a day, and correct themselves.
+        age = pick([0, 0, 364, 365, chance.randint(-3, 800), chance.randint(0, 60)])
+        name = pick([*sorted(DEFAULT_SIGNALS), "webinar", 'Ünknown "x"'])
+        return Signal(
+            pick(some_person), name, AS_OF - timedelta(days=age), chance.randint(-4, 9), chance.random() < 0.1
+        )
+
+    def company_signal() -> CompanySignal:
+        name = pick(["intent_signal", "page_view", "unsubscribe"])
+        day = AS_OF - timedelta(days=chance.randint(0, 60))
+        return CompanySignal(pick(["gone", *account_ids]), name, day, chance.randint(-1, 9))
+
     entities = [("account", one) for one in account_ids] + [("person", one) for one in person_ids]
     entities += [("opportunity", one) for one in opportunity_ids]
     return World(
-        accounts=tuple(
-            draw(st.builds(Account, st.just(one), _industries, _employees, _revenues, _customs)) for one in account_ids
-        ),
-        people=tuple(
-            draw(st.builds(Person, st.just(one), some_account, _titles, _industries, _employees, _revenues))
-            for one in person_ids
-        ),
-        signals=tuple(draw(signals(some_person))),
+        accounts=tuple(Account(one, *company(), custom()) for one in account_ids),
+        people=tuple(Person(one, pick(some_account), pick(_TITLES), *company()) for one in person_ids),
+        signals=tuple(signal() for _ in range(signals)),
         opportunities=tuple(
-            draw(st.builds(Opportunity, st.just(one), some_account, st.booleans(), st.none() | st.floats(-5, 500)))
+            Opportunity(one, pick(some_account), chance.random() < 0.3, maybe(chance.uniform(-5, 500), 0.0, 30.0))
             for one in opportunity_ids
         ),
         opportunity_contacts=tuple(
-            draw(
-                st.lists(
-                    st.builds(Contact, st.sampled_from(["gone", *opportunity_ids]), st.sampled_from(some_person)),
-                    max_size=8,
-                )
-            )
+            Contact(pick(["gone", *opportunity_ids]), pick(some_person)) for _ in range(chance.randint(0, 8))
         ),
-        previous=tuple(Previous(*entity, draw(_states), draw(_states)) for entity in entities if draw(st.booleans())),
+        company_signals=tuple(company_signal() for _ in range(company_signals)),
+        previous=tuple(Previous(*entity, pick(_STATES), pick(_STATES)) for entity in entities if chance.random() < 0.5),
     )

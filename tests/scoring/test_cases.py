@@ -25,7 +25,7 @@ CASES = [
     for case in yaml.safe_load(path.read_text(encoding="utf-8"))
 ]
 KEYS = {"name", "as_of", "configs", "accounts", "people", "imported_contacts", "signals", "opportunities"}
-KEYS |= {"opportunity_contacts", "previous", "then", "refused"}
+KEYS |= {"opportunity_contacts", "previous", "company_signals", "then", "refused"}
 
 
 @pytest.mark.parametrize("case", CASES)

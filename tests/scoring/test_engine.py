@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from scoring.configs import Configs
-from scoring.engine import COLUMNS, Inputs, score_all
+from scoring.configs import Configs, FitConfig, Range
+from scoring.engine import COLUMNS, Inputs, score, score_all
 from tests.scoring.world import Account, Person, Signal, World
 
 AS_OF = date(2026, 3, 10)
@@ -74,6 +76,40 @@ def test_signals_without_person_name_day_or_count_count_for_nobody() -> None:
     )
     more = Inputs(inputs.accounts, inputs.people, pd.concat([inputs.signals, holes]))
     pd.testing.assert_frame_equal(score_all(more, Configs(), AS_OF), score_all(inputs, Configs(), AS_OF))
+
+
+def test_reasons_asked_for_some_rows_are_those_of_all_rows() -> None:
+    everything = score_all(SMALL.inputs(), Configs(), AS_OF)
+    scored = score(SMALL.inputs(), Configs(), AS_OF)
+    pd.testing.assert_frame_equal(scored.table, everything.drop(columns="score_breakdown"))
+    assert scored.breakdowns(np.array([0, 2])).tolist() == everything["score_breakdown"].iloc[[0, 2]].tolist()
+
+
+def test_no_number_however_wild_makes_a_score_that_is_none() -> None:
+    wild = [math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 0.0, "many", None, Decimal("NaN")]
+    everyone = range(len(wild))
+    inputs = Inputs(
+        accounts=pd.DataFrame(
+            {"account_id": [f"a{n}" for n in everyone], "industry": [math.nan, *["x"] * (len(wild) - 1)]}
+        ).assign(employee_count=pd.Series(wild, dtype=object), annual_revenue=pd.Series(wild[::-1], dtype=object)),
+        people=pd.DataFrame(
+            {"person_id": [f"p{n}" for n in everyone], "account_id": [f"a{n}" for n in everyone], "title": math.nan}
+        ),
+        signals=pd.DataFrame({"person_id": [f"p{n}" for n in everyone], "signal": "demo_request", "day": AS_OF}).assign(
+            count=pd.Series(wild, dtype=object)
+        ),
+        opportunities=pd.DataFrame(
+            {"opportunity_id": [f"o{n}" for n in everyone], "account_id": "a0", "is_closed": False}
+        ).assign(days_in_stage=pd.Series(wild, dtype=object)),
+    )
+    tiny = Configs(fit=FitConfig(employees=Range(min=5e-324, max=1e308), revenue=Range(min=1e308)))
+    for configs in (Configs(), tiny):
+        table = score_all(inputs, configs, AS_OF)
+        for column in ("engagement_score", "combined_score"):
+            assert table[column].between(0, 100).all()
+        assert all(fit is None or 0 <= fit <= 100 for fit in table["fit_score"])
+        for text in table["score_breakdown"]:
+            json.loads(text, parse_constant=pytest.fail)
 
 
 def test_the_same_person_twice_is_refused_by_name() -> None:

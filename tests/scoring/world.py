@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scoring.engine import Inputs
@@ -34,6 +35,15 @@ class Person:
 @dataclass(frozen=True)
 class Signal:
     person_id: str
+    signal: str
+    day: date
+    count: int = 1
+    is_bot: bool = False
+
+
+@dataclass(frozen=True)
+class CompanySignal:
+    account_id: str
     signal: str
     day: date
     count: int = 1
@@ -69,6 +79,7 @@ class World:
     opportunities: tuple[Opportunity, ...] = ()
     opportunity_contacts: tuple[Contact, ...] = ()
     previous: tuple[Previous, ...] = ()
+    company_signals: tuple[CompanySignal, ...] = ()
 
     def inputs(self) -> Inputs:
         return Inputs(
@@ -78,6 +89,7 @@ class World:
             opportunities=_frame(Opportunity, self.opportunities),
             opportunity_contacts=_frame(Contact, self.opportunity_contacts),
             previous=_frame(Previous, self.previous),
+            company_signals=_frame(CompanySignal, self.company_signals).astype({"day": "datetime64[s]"}),
         )
 
 
@@ -90,14 +102,14 @@ def world(described: Mapping[str, Any]) -> World:
         "opportunities": Opportunity,
         "opportunity_contacts": Contact,
         "previous": Previous,
+        "company_signals": CompanySignal,
     }
     return World(**{name: tuple(kind(**row) for row in described.get(name, ())) for name, kind in kinds.items()})
 
 
 def _frame(kind: type[Any], rows: tuple[Any, ...]) -> pd.DataFrame:
-    records = [asdict(row) for row in rows]
-    return pd.DataFrame({name: pd.Series([row[name] for row in records], dtype=object) for name in _names(kind)})
-
-
-def _names(kind: type[Any]) -> list[str]:
-    return [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind)]
+    table = np.empty((len(rows), len(names)), dtype=object)
+    for place, row in enumerate(rows):
+        table[place] = [getattr(row, name) for name in names]
+    return pd.DataFrame(table, columns=names, dtype=object)
