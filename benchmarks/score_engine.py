@@ -213,7 +213,7 @@ def main() -> None:
         with database(daily, config) as connection:
             same_scores(connection, engagement(daily, people, config, AS_OF), config)
             asked = {"as_of": AS_OF, "saturation": config.saturation}
-            query = f"select count(*), sum(score) from ({SQL}) scores"  # noqa: S608 - our own query
+            query = f"select count(*), sum(score) from ({SQL}) scores"
             found |= measured(
                 {"sql": lambda: connection.execute(query, asked).fetchone()}, max(3, arguments.rounds // 5)
             )
