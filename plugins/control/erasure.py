@@ -99,10 +99,9 @@ def erase(tenant: TenantEntry, email: str, *, actor: str, report: Report = lambd
         database.control_session(tenant.id) as connection,
     ):
         connection.execute("select control.hold_lease(%s)", [held.fence])
-        erased = _Erasure(connection, tenant, email).run(actor)
-    # rehearsals of dbt hold copies
-    private.drop(*private.of_tenant(tenant.id))
-    return erased
+        # rehearsals of dbt hold copies; they go first, so that none is left when this is killed in between
+        private.drop(*private.of_tenant(tenant.id))
+        return _Erasure(connection, tenant, email).run(actor)
 
 
 class _Erasure:

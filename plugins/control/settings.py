@@ -52,7 +52,7 @@ Texts = Annotated[list[Annotated[str, Field(max_length=200)]], AfterValidator(_k
 
 
 class Bots(_Group):
-    # read by steps.transform
+    # read by steps.rules, for dbt
     user_agents: Texts = Field(
         default=[],
         description='a list like ["linkscanner"]: opens and clicks by programs that call themselves so do not count',
@@ -60,7 +60,7 @@ class Bots(_Group):
 
 
 class Domains(_Group):
-    # read by steps.transform
+    # read by steps.rules, for dbt
     personal: Texts = Field(
         default=[],
         description='a list like ["example.org"]: everybody may have an address there, so it belongs to no company',

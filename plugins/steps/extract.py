@@ -51,10 +51,10 @@ log = logging.getLogger(__name__)
 Report = Callable[[str], None]
 
 SECONDS_BETWEEN_REPORTS = 10.0
-# in the place of a stream's name, where the failure is the connector's
 # The hand that lands waits for the server most of the time. It must not wait as long again for its turn because a page
 # is being read meanwhile, which is what Python's own five milliseconds come to.
 SECONDS_BETWEEN_TURNS = 0.0002
+# in the place of a stream's name, where the failure is the connector's
 ALL_STREAMS = "*"
 
 

@@ -1,7 +1,5 @@
 """What decides how a tenant's records are read, beside the dbt project itself: its mappings and settings, for dbt."""
 
-import hashlib
-from functools import cache
 from typing import Any
 
 import psycopg
@@ -10,7 +8,6 @@ from control import settings
 from control.expressions import compile_sql
 from control.mappings import Entry
 from scoring.configs import read_configs
-from warehouse.home import project_root
 
 # the column of canonical, where staging has another name for what fills it
 STAGED_AS = {"activities": {"type": "source_type"}}
@@ -27,7 +24,6 @@ def variables(connection: psycopg.Connection, tenant_id: str) -> dict[str, Any]:
             "user_agents": chosen.bots.user_agents,
             "custom_fields": _custom_fields(connection, tenant_id),
         },
-        "code": _code(),
     }
 
 
@@ -56,14 +52,3 @@ def _custom_fields(connection: psycopg.Connection, tenant_id: str) -> list[str]:
     """Those of the source's own fields that fit is scored on: their history is kept with the other attributes."""
     configs = settings.scoring_configs(connection, tenant_id).configs
     return sorted(criterion.field for criterion in read_configs(configs).fit.custom)
-
-
-@cache
-def _code() -> str:
-    """Of the macros and seeds: models carry a digest of their own in the manifest, these don't."""
-    digest = hashlib.sha256()
-    for folder in ("macros", "seeds"):
-        for file in sorted((project_root() / "dbt" / folder).rglob("*")):
-            if file.is_file():
-                digest.update(f"{file.name}\0".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]

@@ -117,7 +117,8 @@ def variables_of(tenant_id: str, run_id: str, fence: int) -> dict[str, Any]:
     """What dbt must know of a run: whose it is, and by which mappings and rules it reads."""
     with database.run_session(tenant_id, application="transform") as connection:
         in_force = rules.variables(connection, tenant_id)
-    return {"tenant_id": tenant_id, "run_id": run_id, "fence": fence, **in_force}
+    # models carry a digest of their own in the manifest, macros and seeds don't
+    return {"tenant_id": tenant_id, "run_id": run_id, "fence": fence, "code": _digest("macros", "seeds"), **in_force}
 
 
 def deploy(report: Report) -> None:
@@ -146,7 +147,7 @@ def deploy(report: Report) -> None:
     if failed:
         reasons = "; ".join(f"{result.model}: {result.message}" for result in failed)
         raise ClarityError(f"dbt could not deploy. {reasons} ({folder / 'dbt.log'})")
-    report(f"dbt: {len(_read(outcome)[0])} models are in place")
+    report(f"dbt: {sum(isinstance(node, ModelNode) for node in parsed.result.nodes.values())} models are in place")
 
 
 def tables(select: Sequence[str]) -> list[str]:
@@ -344,12 +345,17 @@ def _manifest_file() -> Path:
 
 def _fingerprint() -> str:
     """Of the project's files and of dbt itself: a manifest made from other ones must not be used."""
-    digest = hashlib.sha256(version("dbt-core").encode())
-    for folder in ("models", "macros", "seeds", "tests"):
-        for file in sorted((_project() / folder).rglob("*")):
+    code = _digest("models", "macros", "seeds", "tests", "dbt_project.yml")
+    return hashlib.sha256(f"{version('dbt-core')} {code}".encode()).hexdigest()[:16]
+
+
+def _digest(*parts: str) -> str:
+    """Of folders and files of the project, in whatever order the disk has them."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for file in sorted([_project() / part, *(_project() / part).rglob("*")]):
             if file.is_file():
                 digest.update(f"{file.relative_to(_project())}\0".encode() + file.read_bytes())
-    digest.update((_project() / "dbt_project.yml").read_bytes())
     return digest.hexdigest()[:16]
 
 

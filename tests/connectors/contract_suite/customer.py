@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any, Protocol, cast
 
 import pytest
@@ -119,16 +120,16 @@ AfterPage = Callable[[int, Page], None]
 def accompanied(watched: str, after: AfterPage) -> Iterator[None]:
     """While this is open, `after` is told of each page of the watched stream that has landed: its number, the page."""
 
-    async def script(stream: Stream, _state: State | None, pages: Pages) -> AsyncIterator[Page]:
-        number = 0
-        async with aclosing(pages):
-            async for page in pages:
-                yield page
-                if stream.name == watched:
-                    number += 1
-                    after(number, page)
+    numbers = count(1)
+    really_land = extract._Reading._land
 
-    with scripted(script):
+    def land(reading: extract._Reading, page: Page, *prepared: Any) -> None:
+        really_land(reading, page, *prepared)
+        if reading.stream.name == watched:
+            after(next(numbers), page)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extract._Reading, "_land", land)
         yield
 
 
