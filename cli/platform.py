@@ -89,12 +89,12 @@ def status(context: typer.Context) -> None:
 
 def docs(context: typer.Context) -> None:
     """Build dbt's documentation of every source, model and column, with the lineage: one HTML file."""
-    from steps import deploy, transform
+    from steps import deploy, project
 
     here = Context.current(context)
     database.ensure_up()
     deploy.ensure(here.report)
-    page = transform.document()
+    page = project.document()
     here.say(f"The documentation of the models is in {page}: open it in a browser.", page=str(page))
 
 

@@ -36,7 +36,5 @@ def is_scheduler(arguments: list[str]) -> bool:
 
 
 if is_scheduler(sys.argv):
-    import dbt.adapters.postgres
-    import dbt.cli.main  # noqa: F401
     import numpy  # noqa: F401
     import pandas  # noqa: F401

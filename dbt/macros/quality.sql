@@ -10,7 +10,7 @@
             select
                 gen_random_uuid()::text,
                 failed.tenant_id,
-                {{ dbt.string_literal(var("run_id")) }},
+                {{ of_this_run("run_id") }},
                 '{{ entity }}',
                 '{{ check.test }}',
                 failed.source || ':' || failed.source_id,

@@ -23,8 +23,8 @@
                 set_config('enable_nestloop', 'off', true)
         {%- else -%}
             select
-                control.assert_tenant({{ dbt.string_literal(var("tenant_id")) }}),
-                control.hold_lease({{ var("fence") | int }}),
+                control.assert_tenant({{ of_this_run("tenant_id") }}),
+                control.hold_lease(({{ of_this_run("fence") }})::bigint),
                 set_config('TimeZone', 'UTC', true),
                 set_config('enable_nestloop', 'off', true)
         {%- endif -%}
@@ -69,6 +69,6 @@
         {{ main_sql }}
     ) as failing
     {% if target.name != "deploy" and not rehearsing() -%}
-        where control.assert_tenant({{ dbt.string_literal(var("tenant_id")) }}) is not null
+        where control.assert_tenant({{ of_this_run("tenant_id") }}) is not null
     {%- endif %}
 {%- endmacro %}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from connectors import catalogue
-from steps import transform
+from steps import project
 from warehouse import database, migrate
 from warehouse.errors import ClarityError
 from warehouse.home import project_root
@@ -16,7 +16,7 @@ Report = Callable[[str], None]
 def run(report: Report) -> None:
     """Bring the database to where this code expects it."""
     raw_tables = [f"{connector}__{stream.name}" for connector, stream in catalogue.all_streams()]
-    migrate.migrate(report, raw_tables, deploy=transform.deploy)
+    migrate.migrate(report, raw_tables, deploy=project.deploy)
     with database.connect(database.owner_conninfo(), autocommit=True) as owner:
         # a comment goes with the database through dump and restore, unlike a file of ours
         owner.execute(f"comment on schema control is 'deployed {fingerprint()}'".encode())
@@ -24,7 +24,7 @@ def run(report: Report) -> None:
 
 def ensure(report: Report) -> None:
     """The same, unless it was done already for exactly this code and this machine has its manifest."""
-    if _deployed() == fingerprint() and transform.is_prepared():
+    if _deployed() == fingerprint() and project.is_prepared():
         report("the database is up to date")
     else:
         run(report)

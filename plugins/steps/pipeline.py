@@ -89,7 +89,7 @@ def models(
 ) -> dict[str, Any]:
     """Only dbt's part of a run, in this process: the selected models, by default all. Returns what each has written."""
     _runnable(slug)
-    chosen = transforming.tables(select or (*BEFORE_SCORING, *AFTER_PUBLICATION))
+    chosen = transforming.tables(slug, select or (*BEFORE_SCORING, *AFTER_PUBLICATION))
     run_id = lease.local_holder()
     try:
         report(f"{len(chosen)} models")

@@ -5,7 +5,7 @@ them with the tenant's run login, each from nothing. What is not selected is rea
 live is only read, and no mark is moved.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,12 @@ from dbt.artifacts.schemas.results import NodeStatus
 from dbt.cli.main import dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import GenericTestNode, ModelNode, SingularTestNode
-from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
 from psycopg import sql
 
 from control import access, registry
 from control.registry import TenantEntry
-from steps import transform
-from steps.transform import OnResult, Report
+from steps import project, rules
+from steps.transform import ModelResult, OnResult
 from warehouse import database, private, roles
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.home import home, locked
@@ -100,7 +99,7 @@ def run(
     *,
     actor: str,
     select: Sequence[str] = (),
-    report: Report = lambda _line: None,
+    report: Callable[[str], None] = lambda _line: None,
     on_result: OnResult | None = None,
 ) -> Rehearsal:
     """Build the selected models, by default those that differ from what is deployed and all that reads them.
@@ -113,29 +112,31 @@ def run(
         state = live_state()
         folder = home() / "dbt" / schema
         with _dbt(database.owner_conninfo(), schema):
-            parsed = _parse(folder)
+            parsed = project.parse(folder)
             chosen = _chosen(folder, parsed, select, state)
             _adapt(parsed, chosen)
-            manifest = parsed.to_msgpack(extended_mashumaro_encoder)
+            manifest = project.packed(parsed)
             private.make(schema, tenant.id)
             _furnish(schema, chosen, parsed)
             names = [node.name for node in chosen]
             deferring = ("--defer", "--state", str(state), "--select", *names)
-            made = transform._invoke(folder, ["run", "--target", "deploy", *deferring], manifest=_again(manifest))
+            made = project.invoke(
+                folder, ["run", "--target", "deploy", *deferring], manifest=project.restored(manifest)
+            )
             _raise_if_failed(slug, made, folder)
-        variables = transform.variables_of(tenant.id, schema, fence=0)
+        variables = _variables(tenant.id, schema)
         with _dbt(database.conninfo_in_force(database.run_login(tenant.id)), schema):
             filling = ("--target", "run", *deferring, "--vars", orjson.dumps(variables).decode())
-            filled = transform._invoke(
+            filled = project.invoke(
                 folder,
                 ["build", *filling, "--exclude-resource-type", "unit_test"],
-                manifest=_again(manifest),
-                on_result=on_result,
+                manifest=project.restored(manifest),
+                listeners=[_listener(on_result)] if on_result else (),
             )
             _raise_if_failed(slug, filled, folder)
             report("unit tests")
             unit_tests = ("test", *filling, "--resource-type", "unit_test", "--no-use-colors")
-            tried = transform._invoke(folder, unit_tests, manifest=_again(manifest))
+            tried = project.invoke(folder, unit_tests, manifest=project.restored(manifest))
             _raise_if_failed(slug, tried, folder)
         report("comparing with live")
         with database.run_session(tenant.id, application="rehearsal") as connection:
@@ -150,10 +151,10 @@ def environment(slug: str, *, actor: str) -> dict[str, str]:
     """What plain dbt needs to work on this tenant's private schema, with the tenant's run login."""
     tenant, schema = _stage(slug, actor)
     return {
-        **transform._environment(database.conninfo_in_force(database.run_login(tenant.id))),
+        **project.environment(database.conninfo_in_force(database.run_login(tenant.id))),
         "CLARITY_DBT_SCHEMA": schema,
         # a tenant's own mappings and rules: dbt takes variables by --vars alone
-        "CLARITY_DBT_VARS": orjson.dumps(transform.variables_of(tenant.id, schema, fence=0)).decode(),
+        "CLARITY_DBT_VARS": orjson.dumps(_variables(tenant.id, schema)).decode(),
         "DBT_DEFER": "true",
         "DBT_STATE": str(live_state()),
         # seeds are the same for all tenants: only a deploy loads them
@@ -179,7 +180,7 @@ def live_state() -> Path:
     stamp = folder / "made-of"
     if not stamp.is_file() or stamp.read_text() != deployed.name:
         folder.mkdir(parents=True, exist_ok=True)
-        _again(deployed.read_bytes()).writable_manifest().write(str(folder / "manifest.json"))
+        project.restored(deployed.read_bytes()).writable_manifest().write(str(folder / "manifest.json"))
         stamp.write_text(deployed.name)
     return folder
 
@@ -191,20 +192,38 @@ def _stage(slug: str, actor: str) -> tuple[TenantEntry, str]:
 
 @contextmanager
 def _dbt(conninfo: str, schema: str) -> Iterator[None]:
-    with transform._dbt(conninfo, CLARITY_DBT_SCHEMA=schema):
+    with project.session(conninfo, CLARITY_DBT_SCHEMA=schema):
         yield
 
 
-def _parse(folder: Path) -> Manifest:
-    parsed = transform._invoke(folder, ["parse", "--target", "deploy"])
-    if not isinstance(parsed.result, Manifest):
-        raise ClarityError(f"the dbt project can't be parsed: {transform._reason(str(parsed.exception))}")
-    return parsed.result
+def _variables(tenant_id: str, schema: str) -> dict[str, Any]:
+    with database.run_session(tenant_id, application="rehearsal") as connection:
+        return {"tenant_id": tenant_id, "run_id": schema, "fence": 0, **rules.variables(connection, tenant_id)}
+
+
+def _listener(on_result: OnResult) -> Callable[[Any], None]:
+    def listen(event: Any) -> None:
+        if event.info.name == "NodeFinished" and event.data.node_info.resource_type == "model":
+            node, result = event.data.node_info, event.data.run_result
+            rows = int(dict(result.adapter_response).get("rows_affected") or 0)
+            on_result(
+                ModelResult(
+                    node.node_name,
+                    node.node_status,
+                    max(rows, 0),
+                    result.execution_time,
+                    project.reason(result.message),
+                )
+            )
+
+    return listen
 
 
 def _chosen(folder: Path, manifest: Manifest, select: Sequence[str], state: Path) -> list[ModelNode]:
     try:
-        return transform._models(folder, _again_of(manifest), select or CHANGED, "--state", str(state))
+        return project.models(
+            folder, project.restored(project.packed(manifest)), select or CHANGED, "--state", str(state)
+        )
     except MisuseError:
         if select:
             raise
@@ -254,41 +273,23 @@ def _furnish(schema: str, chosen: Sequence[ModelNode], manifest: Manifest) -> No
             owner.execute(sql.SQL("grant select on {} to {}").format(view, sql.Identifier(roles.PIPELINE)))
 
 
-def _again(manifest: bytes) -> Manifest:
-    """dbt keeps what it compiled in the manifest that it is given, so each invocation has one of its own."""
-    again: Manifest = Manifest.from_msgpack(manifest, decoder=extended_mashumuro_decoder)
-    return again
-
-
-def _again_of(manifest: Manifest) -> Manifest:
-    return _again(manifest.to_msgpack(extended_mashumaro_encoder))
-
-
 def _is_kept(node: ModelNode) -> bool:
     return node.config.materialized == "incremental"
 
 
 def _raise_if_failed(slug: str, outcome: dbtRunnerResult, folder: Path) -> None:
-    log = folder / "dbt.log"
-    if outcome.exception:
-        raise ClarityError(f"{slug}: dbt did not start: {transform._reason(str(outcome.exception))} ({log})")
     broken = [
-        f"{result.node.name}: {transform._reason(result.message or '')}"
-        for result in _results(outcome)
+        f"{result.node.name}: {project.reason(result.message)}"
+        for result in project.failures(outcome, folder)
         # a unit test with an error is one that fails: the model was built before
-        if result.status == NodeStatus.Error and result.node.resource_type != "unit_test"
+        if result.node.resource_type != "unit_test"
     ]
     if broken:
-        raise ClarityError(f"{slug}: the rehearsal failed. {'; '.join(broken)} ({log})")
-
-
-def _results(outcome: dbtRunnerResult) -> Sequence[Any]:
-    found: Sequence[Any] = getattr(outcome.result, "results", ())
-    return found
+        raise ClarityError(f"{slug}: the rehearsal failed. {'; '.join(broken)} ({folder / 'dbt.log'})")
 
 
 def _failed_tests(*outcomes: dbtRunnerResult) -> Iterator[FailedTest]:
-    for result in (result for outcome in outcomes for result in _results(outcome)):
+    for result in (result for outcome in outcomes for result in project.results(outcome)):
         if result.node.resource_type == "test" and result.status == NodeStatus.Warn:
             tested = result.node.attached_node or result.node.depends_on.nodes[0]
             yield FailedTest(_name(tested), result.node.name, f"{result.failures} rows")

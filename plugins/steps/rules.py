@@ -8,6 +8,7 @@ from control import settings
 from control.expressions import compile_sql
 from control.mappings import Entry
 from scoring.configs import read_configs
+from steps import plan
 
 # the column of canonical, where staging has another name for what fills it
 STAGED_AS = {"activities": {"type": "source_type"}}
@@ -17,12 +18,25 @@ PAYLOAD = "source_data"
 def variables(connection: psycopg.Connection, tenant_id: str) -> dict[str, Any]:
     """For dbt's `--vars`. Expressions are compiled from validated trees: nothing in them is a tenant's own SQL."""
     chosen = settings.effective(connection, tenant_id)
+    return _variables(chosen, _mappings(connection, tenant_id), _custom_fields(connection, tenant_id))
+
+
+def of_nobody() -> dict[str, Any]:
+    """What holds for a tenant without mappings and rules of its own, as most are."""
+    return _variables(settings.Settings(), {}, [])
+
+
+def _variables(
+    chosen: settings.Settings, mappings: dict[str, dict[str, Any]], custom_fields: list[str]
+) -> dict[str, Any]:
     return {
-        "mappings": _mappings(connection, tenant_id),
+        # models carry a digest of their own in the manifest, macros and seeds don't
+        "code": plan.digest("macros", "seeds"),
+        "mappings": mappings,
         "rules": {
             "personal_domains": chosen.domains.personal,
             "user_agents": chosen.bots.user_agents,
-            "custom_fields": _custom_fields(connection, tenant_id),
+            "custom_fields": custom_fields,
         },
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from steps import transform
+from steps import plan
 from warehouse.home import project_root
 
 
@@ -51,5 +51,5 @@ def project_copy(folder: Path) -> Iterator[ProjectCopy]:
         project_root() / "dbt", folder, ignore=shutil.ignore_patterns("target", "logs"), copy_function=shutil.copy
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transform, "_project", lambda: folder)
+        patch.setattr(plan, "project_folder", lambda: folder)
         yield ProjectCopy(folder)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from steps import transform
+from steps import project
 from tests.dbt.conftest import Pipeline
 from tests.dbt.project_copy import project_copy
 from warehouse import database
@@ -18,9 +18,9 @@ def test_a_new_column_is_an_edit_and_a_migrate_and_history_is_kept(landed: Pipel
     history = "select ctid::text, xmin::text from rollups.rollup_person_signals_daily order by 1"
     before, known = landed.rows(made), landed.rows(history)
     try:
-        with project_copy(tmp_path / "dbt") as project:
-            project.rewrite(MART, "is_hot", "made.tier = 'hot'", data_type="boolean")
-            transform.deploy(lambda _line: None)
+        with project_copy(tmp_path / "dbt") as edited:
+            edited.rewrite(MART, "is_hot", "made.tier = 'hot'", data_type="boolean")
+            project.deploy(lambda _line: None)
             # the same table with the same rows, which have the column and no value in it yet
             assert landed.rows(made) == before
             assert landed.rows(f"select is_hot from marts.{MART}") == [(None,)]
@@ -32,4 +32,4 @@ def test_a_new_column_is_an_edit_and_a_migrate_and_history_is_kept(landed: Pipel
     finally:
         with database.connect(database.owner_conninfo()) as owner:
             owner.execute(f"alter table marts.{MART} drop column if exists is_hot".encode())
-        transform.deploy(lambda _line: None)
+        project.deploy(lambda _line: None)

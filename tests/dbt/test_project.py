@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scoring.configs import DEFAULT_SIGNALS
-from steps import transform
+from steps import project
 from warehouse import database
 from warehouse.home import home
 
@@ -32,7 +32,7 @@ LOGIC = re.compile(r"\b(join|where|group by|union|distinct|case|over|lateral|hav
 
 @pytest.fixture(scope="module")
 def manifest(platform: Path) -> Any:
-    return transform._manifest()
+    return project.manifest()
 
 
 def models(manifest: Any) -> Iterator[tuple[str, Any]]:
@@ -170,11 +170,11 @@ def test_the_channels_are_those_of_the_engine(manifest: Any) -> None:
 
 
 def test_unit_tests_hold(platform: Path) -> None:
-    with transform._dbt(database.owner_conninfo()):
-        outcome = transform._invoke(
+    with project.session(database.owner_conninfo()):
+        outcome = project.invoke(
             home() / "dbt" / "unit",
             ["test", "--target", "deploy", "--select", "test_type:unit"],
-            manifest=transform._manifest(),
+            manifest=project.manifest(),
         )
     results = outcome.result.results  # type: ignore[union-attr]
     assert len(results) >= 16
@@ -182,7 +182,7 @@ def test_unit_tests_hold(platform: Path) -> None:
 
 
 def test_the_documentation_is_one_file_that_knows_every_model(platform: Path, manifest: Any) -> None:
-    page = transform.document().read_text(encoding="utf-8")
+    page = project.document().read_text(encoding="utf-8")
     assert [node.name for _, node in models(manifest) if f'"{node.unique_id}"' not in page] == []
     # with the types that the database has
     assert '"timestamp with time zone"' in page
@@ -195,10 +195,10 @@ def test_a_deploy_over_a_deployment_changes_no_row_and_no_view(platform: Path) -
     )
     with database.connect(owner) as connection:
         before = connection.execute(views).fetchall()
-    transform.deploy(lambda _line: None)
+    project.deploy(lambda _line: None)
     with database.connect(owner) as connection:
         assert connection.execute(views).fetchall() == before
-    assert len(before) == len([1 for _, node in models(transform._manifest()) if node.config.materialized == "view"])
+    assert len(before) == len([1 for _, node in models(project.manifest()) if node.config.materialized == "view"])
 
 
 def test_views_read_with_the_rights_of_whoever_asks(platform: Path) -> None:
@@ -212,6 +212,6 @@ def test_views_read_with_the_rights_of_whoever_asks(platform: Path) -> None:
 
 def test_the_environment_is_as_it_was_after_dbt(platform: Path) -> None:
     before = dict(os.environ)
-    with transform._dbt(database.owner_conninfo()):
+    with project.session(database.owner_conninfo()):
         assert os.environ["CLARITY_DBT_USER"] == "clarity_owner"
     assert dict(os.environ) == before

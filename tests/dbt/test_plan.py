@@ -1,0 +1,154 @@
+"""A run carries out what dbt worked out before: the same rows, by any number of tenants at once, without dbt."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import orjson
+import psycopg
+import pytest
+
+from control import settings
+from steps import plan, project, rules, transform
+from tests.dbt.conftest import Pipeline
+from warehouse import database, lease
+from warehouse.errors import ClarityError
+from warehouse.home import home
+
+CONTENT = """
+select 'accounts', external_id, domain, deleted_at is null from canonical.accounts
+union all select 'people', p.external_id, a.external_id, p.deleted_at is null
+    from canonical.people as p left join canonical.accounts as a on a.id = p.account_id
+union all select 'opportunities', o.external_id, a.external_id, o.deleted_at is null
+    from canonical.opportunities as o inner join canonical.accounts as a on a.id = o.account_id
+union all select 'activities', e.external_id, p.external_id, e.type = 'page_view'
+    from canonical.activities as e left join canonical.people as p on p.id = e.person_id
+union all select 'signals', p.external_id, s.signal || s.day || s.count, s.count > 0
+    from rollups.rollup_person_signals_daily as s inner join canonical.people as p on p.id = s.person_id
+order by 1, 2, 3, 4
+"""
+
+
+def by_dbt(pipeline: Pipeline) -> None:
+    """One run of this tenant as dbt itself would do it."""
+    with lease.hold(pipeline.id, "dbt", stage="transform") as held, database.run_session(pipeline.id) as connection:
+        variables = {"tenant_id": pipeline.id, "run_id": "by-dbt", "fence": held.fence}
+        variables |= rules.variables(connection, pipeline.id)
+        with project.session(database.conninfo_in_force(database.run_login(pipeline.id))):
+            build = ["build", "--target", "run", "--select", "canonical", "rollups"]
+            build += ["--exclude", "config.materialized:view", "--exclude-resource-type", "unit_test"]
+            folder = home() / "dbt" / "by-dbt"
+            outcome = project.invoke(
+                folder, [*build, "--vars", orjson.dumps(variables).decode()], manifest=project.manifest()
+            )
+    assert project.failures(outcome, folder) == []
+
+
+def test_a_plan_does_what_dbt_does(landed: Pipeline, other_pipeline: Pipeline) -> None:
+    later = {
+        "accounts": [{"id": "a2", "name": "Bolt", "website": "bolt.io"}, {"id": "a3"}],
+        "people": [{"id": "p3", "account_id": "a2", "email": "cy@nowhere.net"}],
+        "activities": [
+            {"id": "e4", "person_id": "p3", "type": "form_fill", "occurred_at": "2026-03-02T11:00:00Z"},
+            {"id": "e5", "person_id": "p1", "type": "page_view", "occurred_at": "2026-03-03T11:00:00Z"},
+        ],
+    }
+    raw = "select record_id, payload, source_updated_at from raw.files__{} order by seq"
+    for stream in ("accounts", "people", "opportunities", "activities"):
+        other_pipeline.land(stream, *(payload for _, payload, _ in landed.rows(raw.format(stream))))
+    by_dbt(other_pipeline)
+    assert other_pipeline.rows(CONTENT) == landed.rows(CONTENT)
+    for each in (landed, other_pipeline):
+        for stream, records in later.items():
+            each.land(stream, *records)
+    landed.transform()
+    by_dbt(other_pipeline)
+    after = landed.rows(CONTENT)
+    assert ("activities", "files:e4", "files:p3", False) in after
+    assert other_pipeline.rows(CONTENT) == after
+    failures = "select model, test, key, reason from quality.failures"
+    assert landed.rows(failures) == other_pipeline.rows(failures) != []
+
+
+def test_a_run_does_not_even_import_dbt(landed: Pipeline) -> None:
+    program = (
+        "import sys; from steps import pipeline;"
+        f" assert pipeline.models({landed.slug!r})['rows'];"
+        " sys.exit('dbt' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+
+
+def test_tenants_share_a_plan_until_one_has_rules_of_its_own(landed: Pipeline, other_pipeline: Pipeline) -> None:
+    plans = home() / "dbt" / "plans"
+    with database.run_session(landed.id) as connection:
+        assert rules.variables(connection, landed.id) == rules.of_nobody()
+    shared = {file.name: file.stat().st_mtime_ns for file in plans.iterdir()}
+    other_pipeline.transform()
+    assert {file.name: file.stat().st_mtime_ns for file in plans.iterdir()} == shared
+    settings.change(other_pipeline.id, assignments=['domains.personal=["nowhere.net"]'], actor="system:tests")
+    other_pipeline.transform()
+    (own,) = {file.name for file in plans.iterdir()} - shared.keys()
+    assert "nowhere.net" in (plans / own).read_text(encoding="utf-8")
+    assert not [name for name in shared if "nowhere.net" in (plans / name).read_text(encoding="utf-8")]
+
+
+def test_a_plan_names_no_tenant_and_no_login(landed: Pipeline) -> None:
+    login = database.run_login(landed.id)
+    for file in (home() / "dbt" / "plans").iterdir():
+        content = file.read_text(encoding="utf-8")
+        assert [word for word in (landed.id, landed.slug, login.name, login.password) if word in content] == []
+
+
+def test_two_tenants_run_at_once_in_one_process(landed: Pipeline, other_pipeline: Pipeline) -> None:
+    other_pipeline.land("accounts", {"id": "z1", "name": "Zed"})
+    landed.land("accounts", {"id": "a4", "name": "Ace"})
+    with ThreadPoolExecutor(2) as hands:
+        for done in [hands.submit(each.transform) for each in (landed, other_pipeline)]:
+            done.result()
+    names = "select name from canonical.accounts where external_id <> '_none' order by name"
+    assert other_pipeline.rows(names) == [("Zed",)]
+    assert landed.rows(names) == [("Ace",), ("Acme",), ("Bolt",)]
+
+
+def test_a_model_that_fails_stops_those_that_read_it_and_no_others(landed: Pipeline) -> None:
+    landed.land("accounts", {"id": "a5", "name": "Five"})
+    with database.connect(database.owner_conninfo(), autocommit=True) as owner:
+        owner.execute("alter table canonical.people rename to people_elsewhere")
+        try:
+            with pytest.raises(ClarityError, match=r"people: relation .* does not exist"):
+                landed.transform()
+        finally:
+            owner.execute("alter table canonical.people_elsewhere rename to people")
+    statuses = dict(
+        landed.rows("select distinct on (model) model, status from control.model_runs order by model, finished_at desc")
+    )
+    assert statuses["people"] == "error"
+    assert statuses["accounts"] == "success"
+    assert statuses["activities"] == statuses["rollup_person_signals_daily"] == "skipped"
+    assert landed.rows("select from canonical.accounts where external_id = 'files:a5'")
+    landed.transform()
+
+
+def test_a_connection_that_the_server_ends_fails_the_run_and_the_next_goes_on(
+    landed: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(connection: psycopg.Connection, _statements: object) -> int:
+        return connection.execute("select pg_terminate_backend(pg_backend_pid())").rowcount
+
+    landed.land("accounts", {"id": "a6", "name": "Six"})
+    with monkeypatch.context() as patch:
+        patch.setattr(transform, "_say", ended)
+        with pytest.raises(ClarityError, match="terminating connection"):
+            landed.transform()
+    assert not landed.rows("select from canonical.accounts where external_id = 'files:a6'")
+    landed.transform()
+    assert landed.rows("select from canonical.accounts where external_id = 'files:a6'")
+
+
+def test_a_selection_in_dbts_own_words_is_understood(landed: Pipeline) -> None:
+    with database.run_session(landed.id) as connection:
+        known = plan.of(rules.variables(connection, landed.id), database.owner_conninfo())
+    assert set(known.names(["+accounts"])) == {"identities", "accounts"}
+    assert known.names(["accounts"]) == ["accounts"]
+    assert set(known.names(["rollups"])) == {model.name for model in known.models if model.layer == "rollups"}
