@@ -23,11 +23,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status docs test test-contracts lint chaos bench-load screenshot lock clean
+.PHONY: help setup demo up down status docs test test-contracts lint chaos bench-load bench-transform screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
-	    printf '  make %-14s %s\n' "$${line%%:*}" "$${line##*' ## '}";; esac; done < Makefile
+	    printf '  make %-16s %s\n' "$${line%%:*}" "$${line##*' ## '}";; esac; done < Makefile
 
 setup: $(VENV)/runtime ## make .venv with all that the platform runs on
 	@echo 'setup: $(VENV) is ready'
@@ -62,12 +62,15 @@ lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the r
 	@$(BIN)/python tests/borders.py
 
 chaos: $(VENV)/development ## kill runs and syncs 50 times each or CHAOS_KILLS=n, and print the seed; long stories for dbt
-	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py -k round_after_round
+	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py tests/dbt/test_added_column.py -k "round_after_round or owner_adds"
 	@CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/pytest tests/chaos --capture=no
 	@DAYS_PER_RUN=1 STORIES=200 CHAPTERS=14 $(BIN)/pytest tests/dbt/test_thirty_days.py tests/dbt/test_any_order.py
 
 bench-load: $(VENV)/development $(PEERS)/ready ## a million rows into raw, next to dlt and to a bare COPY; OPTIONS=--help for sizes
 	@$(BIN)/python -m benchmarks.load $(OPTIONS)
+
+bench-transform: $(VENV)/development ## a million activities from raw to rollups, next to SQL by hand and to dbt; OPTIONS=--help
+	@$(BIN)/python -m benchmarks.transform $(OPTIONS)
 
 screenshot: $(VENV)/development ## take the pictures in the README
 	@$(BIN)/python docs/take_screenshots.py

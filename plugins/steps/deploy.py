@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from connectors import catalogue
-from steps import project
+from steps import plan, project
 from warehouse import database, migrate
 from warehouse.errors import ClarityError
 from warehouse.home import project_root
@@ -24,7 +24,7 @@ def run(report: Report) -> None:
 
 def ensure(report: Report) -> None:
     """The same, unless it was done already for exactly this code and this machine has its manifest."""
-    if _deployed() == fingerprint() and project.is_prepared():
+    if _deployed() == fingerprint() and plan.is_deployed():
         report("the database is up to date")
     else:
         run(report)

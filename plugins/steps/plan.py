@@ -7,6 +7,7 @@ and per mappings and rules, which most tenants share; a run carries them out, an
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 import orjson
 
+from warehouse.errors import ClarityError
 from warehouse.home import home, project_root
 
 LAYERS = ("canonical", "rollups", "marts")
@@ -68,24 +70,58 @@ class Plan:
         return project.selected(select)
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """What runs go by: the project as it was deployed, whatever has been edited since."""
+
+    fingerprint: str
+    # of the macros and seeds: models carry a digest of their own in the manifest
+    code: str
+    form: str
+
+
 def of(variables: Mapping[str, Any], conninfo: str) -> Plan:
     """The plan under these mappings and rules; it is worked out if nobody needed it before."""
     rules = hashlib.sha256(orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    file = _folder() / f"{fingerprint()}-{rules[:16]}.json"
+    file = folder() / f"plan-{deployed().fingerprint}-{rules[:16]}.json"
     try:
         content = orjson.loads(file.read_bytes())
     except FileNotFoundError:
         from steps import project  # takes a second
 
         made = project.work_out(variables, conninfo)
-        _keep(file, made)
+        keep(file, orjson.dumps(made))
         return made
     return Plan([Model(**each) for each in content["models"]], [DataTest(**each) for each in content["tests"]])
 
 
-def forget_outdated() -> None:
-    for file in _folder().glob("*.json"):
-        if not file.name.startswith(fingerprint()):
+def deployed() -> Deployment:
+    try:
+        there = Deployment(**orjson.loads((folder() / "deployed.json").read_bytes()))
+    except (FileNotFoundError, TypeError):
+        there = None
+    if there is None or there.form != _form():
+        raise ClarityError("dbt has not been deployed to this machine by this code: run `clarity migrate`")
+    return there
+
+
+def is_deployed() -> bool:
+    """Whether what was deployed from this machine is the project as it is now."""
+    try:
+        return deployed() == as_it_is()
+    except ClarityError:
+        return False
+
+
+def switch_to(new: Deployment) -> None:
+    """From here on runs go by this deployment. What the one before left stays, for runs that have just begun."""
+    try:
+        kept = {new.fingerprint, deployed().fingerprint}
+    except ClarityError:
+        kept = {new.fingerprint}
+    keep(folder() / "deployed.json", orjson.dumps(new))
+    for file in (*folder().glob("plan-*"), *folder().glob("manifest-*")):
+        if file.stem.split("-")[1] not in kept:
             file.unlink(missing_ok=True)
 
 
@@ -93,13 +129,32 @@ def project_folder() -> Path:
     return project_root() / "dbt"
 
 
-def fingerprint() -> str:
-    """Of the dbt project, of dbt, and of how plans are kept: what was made from others must not be used."""
-    code = digest("models", "macros", "seeds", "tests", "dbt_project.yml")
-    return hashlib.sha256(f"{version('dbt-core')} {code}".encode() + Path(__file__).read_bytes()).hexdigest()[:16]
+def as_it_is() -> Deployment:
+    """The project in the working tree, as it would be deployed."""
+    code = _digest("models", "macros", "seeds", "tests", "dbt_project.yml")
+    whole = hashlib.sha256(f"{version('dbt-core')} {code} {_form()}".encode()).hexdigest()
+    return Deployment(whole[:16], _digest("macros", "seeds"), _form())
 
 
-def digest(*parts: str) -> str:
+def folder() -> Path:
+    there = home() / "dbt"
+    there.mkdir(parents=True, exist_ok=True)
+    return there
+
+
+def keep(file: Path, content: bytes) -> None:
+    """Whoever reads it sees all of it or nothing."""
+    draft = file.with_name(f"draft-{os.getpid()}-{threading.get_ident()}")
+    draft.write_bytes(content)
+    draft.replace(file)
+
+
+def _form() -> str:
+    """Of how plans are kept, which is what this file says."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+
+
+def _digest(*parts: str) -> str:
     """Of folders and files of the project."""
     read = hashlib.sha256()
     for part in parts:
@@ -107,15 +162,3 @@ def digest(*parts: str) -> str:
             if file.is_file():
                 read.update(f"{file.relative_to(project_folder())}\0".encode() + file.read_bytes())
     return read.hexdigest()[:16]
-
-
-def _folder() -> Path:
-    folder = home() / "dbt" / "plans"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _keep(file: Path, made: Plan) -> None:
-    draft = file.with_suffix(f".{os.getpid()}.draft")
-    draft.write_bytes(orjson.dumps(made))
-    draft.replace(file)

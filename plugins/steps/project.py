@@ -23,10 +23,9 @@ from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_d
 from psycopg.conninfo import conninfo_to_dict
 
 from steps import plan, rules
-from steps.plan import DataTest, Model, Plan
+from steps.plan import DataTest, Deployment, Model, Plan
 from warehouse import database
 from warehouse.errors import ClarityError, MisuseError
-from warehouse.home import home
 
 Report = Callable[[str], None]
 
@@ -40,19 +39,17 @@ _one_at_a_time = threading.RLock()
 
 
 def deploy(report: Report) -> None:
-    """Make what dbt owns (views, empty tables, policies, comments), as the owner, and prepare the manifest and the plan
-    of tenants without rules of their own. Running it again changes nothing."""
+    """Make what dbt owns (views, empty tables, policies, comments), as the owner; then runs go by it. Running it again
+    changes nothing."""
     report("preparing dbt")
-    folder = home() / "dbt" / "deploy"
+    folder = plan.folder() / "deploy"
+    new = plan.as_it_is()
     with session(database.owner_conninfo(), PGOPTIONS=f"-c lock_timeout={DEPLOY_LOCK_TIMEOUT}"):
         parsed = parse(folder)
-        _save(parsed)
+        prepared = packed(parsed)
         for attempt in range(1, DEPLOY_ATTEMPTS + 1):
-            outcome = invoke(
-                folder,
-                ["build", "--target", "deploy", "--resource-type", "model", "--resource-type", "seed"],
-                manifest=manifest(),
-            )
+            building = ("build", "--target", "deploy", "--resource-type", "model", "--resource-type", "seed")
+            outcome = invoke(folder, building, manifest=restored(prepared))
             failed = {result.node.name: reason(result.message) for result in failures(outcome, folder)}
             # runs hold their tables for moments only; waiting in the queue for one would stop all the others behind us
             if not any("lock timeout" in why for why in failed.values()) or attempt == DEPLOY_ATTEMPTS:
@@ -62,14 +59,15 @@ def deploy(report: Report) -> None:
     if failed:
         reasons = "; ".join(f"{name}: {why}" for name, why in failed.items())
         raise ClarityError(f"dbt could not deploy. {reasons} ({folder / 'dbt.log'})")
-    plan.forget_outdated()
+    plan.keep(_manifest_file(new), prepared)
+    plan.switch_to(new)
     plan.of(rules.of_nobody(), database.owner_conninfo())
     report(f"dbt: {sum(isinstance(node, ModelNode) for node in parsed.nodes.values())} models are in place")
 
 
 def work_out(variables: Mapping[str, Any], conninfo: str) -> Plan:
     """What a run says to the database under these mappings and rules; any login that may read the catalogue will do."""
-    with tempfile.TemporaryDirectory(prefix="plan-", dir=home() / "dbt") as temporary, session(conninfo):
+    with tempfile.TemporaryDirectory(prefix="planning-", dir=plan.folder()) as temporary, session(conninfo):
         folder = Path(temporary)
         outcome = invoke(
             folder,
@@ -103,7 +101,7 @@ def selected(select: Sequence[str]) -> list[str]:
     """The models with a part in a run that a selection means. MisuseError if there are none."""
     known = manifest()
     with session(database.owner_conninfo()):
-        chosen = models(home() / "dbt" / "select", known, select)
+        chosen = models(plan.folder() / "select", known, select)
     written = [node.name for node in chosen if node.config.materialized == "incremental"]
     if not written:
         raise MisuseError(f"{', '.join(node.name for node in chosen)}: always up to date, a run has no part in it")
@@ -112,7 +110,7 @@ def selected(select: Sequence[str]) -> list[str]:
 
 def document() -> Path:
     """Everything that is known of the deployed models, with their lineage, as one HTML file. Returns where it is."""
-    folder = home() / "dbt" / "docs"
+    folder = plan.folder() / "docs"
     with session(database.owner_conninfo()):
         outcome = invoke(
             folder, ["docs", "generate", "--static", "--write-json", "--target", "deploy"], manifest=manifest()
@@ -121,11 +119,6 @@ def document() -> Path:
     if not outcome.success or not made.is_file():
         raise ClarityError(f"the documentation can't be built: {reason(str(outcome.exception))} ({folder / 'dbt.log'})")
     return made.replace(folder / "index.html")
-
-
-def is_prepared() -> bool:
-    """Whether this machine has the manifest of the dbt project as it is now."""
-    return _manifest_file().is_file()
 
 
 # ── dbt ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -211,12 +204,8 @@ def reason(message: str | None) -> str:
 
 
 def manifest() -> Manifest:
-    """A copy for one invocation: dbt keeps what it compiled in it."""
-    try:
-        prepared = _bytes(_manifest_file())
-    except FileNotFoundError:
-        raise ClarityError("dbt has not been deployed as it is now: run `clarity migrate`") from None
-    return restored(prepared)
+    """Of what is deployed. A copy for one invocation: dbt keeps what it compiled in it."""
+    return restored(_bytes(_manifest_file(plan.deployed())))
 
 
 def packed(known: Manifest) -> bytes:
@@ -228,19 +217,8 @@ def restored(packed_manifest: bytes) -> Manifest:
     return known
 
 
-def _manifest_file() -> Path:
-    return home() / "dbt" / f"manifest-{plan.fingerprint()}.msgpack"
-
-
-def _save(known: Manifest) -> None:
-    file = _manifest_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(f".{os.getpid()}.draft")
-    draft.write_bytes(packed(known))
-    draft.replace(file)
-    for outdated in file.parent.glob("manifest-*.msgpack"):
-        if outdated != file:
-            outdated.unlink(missing_ok=True)
+def _manifest_file(of: Deployment) -> Path:
+    return plan.folder() / f"manifest-{of.fingerprint}.msgpack"
 
 
 @cache

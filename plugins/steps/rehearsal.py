@@ -22,7 +22,7 @@ from psycopg import sql
 
 from control import access, registry
 from control.registry import TenantEntry
-from steps import project, rules
+from steps import plan, project, rules
 from steps.transform import ModelResult, OnResult
 from warehouse import database, private, roles
 from warehouse.errors import ClarityError, MisuseError
@@ -110,7 +110,7 @@ def run(
     with locked(home() / f"{schema}.lock", report):
         report("preparing dbt")
         state = live_state()
-        folder = home() / "dbt" / schema
+        folder = plan.folder() / schema
         with _dbt(database.owner_conninfo(), schema):
             parsed = project.parse(folder)
             chosen = _chosen(folder, parsed, select, state)
@@ -173,15 +173,13 @@ def drop(slug: str, *, actor: str) -> bool:
 
 def live_state() -> Path:
     """The folder with the manifest of what is deployed, for dbt's --state and --defer."""
-    deployed = max((home() / "dbt").glob("manifest-*.msgpack"), key=lambda file: file.stat().st_mtime, default=None)
-    if deployed is None:
-        raise ClarityError("nothing has been deployed from this machine yet: run `clarity migrate`")
-    folder = home() / "dbt" / "live"
+    fingerprint = plan.deployed().fingerprint
+    folder = plan.folder() / "live"
     stamp = folder / "made-of"
-    if not stamp.is_file() or stamp.read_text() != deployed.name:
+    if not stamp.is_file() or stamp.read_text() != fingerprint:
         folder.mkdir(parents=True, exist_ok=True)
-        project.restored(deployed.read_bytes()).writable_manifest().write(str(folder / "manifest.json"))
-        stamp.write_text(deployed.name)
+        project.manifest().writable_manifest().write(str(folder / "manifest.json"))
+        stamp.write_text(fingerprint)
     return folder
 
 

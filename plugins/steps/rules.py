@@ -30,8 +30,7 @@ def _variables(
     chosen: settings.Settings, mappings: dict[str, dict[str, Any]], custom_fields: list[str]
 ) -> dict[str, Any]:
     return {
-        # models carry a digest of their own in the manifest, macros and seeds don't
-        "code": plan.digest("macros", "seeds"),
+        "code": plan.deployed().code,
         "mappings": mappings,
         "rules": {
             "personal_domains": chosen.domains.personal,

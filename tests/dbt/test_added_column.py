@@ -1,13 +1,35 @@
-"""A column more for a mart: an edit, `clarity migrate`, the next run; what was there stays."""
+"""A column more for a mart: an edit, `clarity migrate`, the next run. What was there stays; nobody is in the way."""
 
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from steps import project
+from control import tenants
+from steps import project, provision
 from tests.dbt.conftest import Pipeline
 from tests.dbt.project_copy import project_copy
 from warehouse import database
 
 MART = "mart_revenue__scores"
+TENANTS, ROUNDS = 8, int(os.environ.get("ROUNDS", "3"))
+
+
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """Afterwards the mart has the columns that it had, and the real project is deployed."""
+    columns = "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+    with database.connect(database.owner_conninfo(), autocommit=True) as owner:
+        before = set(owner.execute(columns, [f"marts.{MART}"]).fetchall())
+        try:
+            yield
+        finally:
+            for (name,) in set(owner.execute(columns, [f"marts.{MART}"]).fetchall()) - before:
+                owner.execute(f"alter table marts.{MART} drop column {name}".encode())
+            project.deploy(lambda _line: None)
 
 
 def test_a_new_column_is_an_edit_and_a_migrate_and_history_is_kept(landed: Pipeline, tmp_path: Path) -> None:
@@ -17,19 +39,62 @@ def test_a_new_column_is_an_edit_and_a_migrate_and_history_is_kept(landed: Pipel
     made = f"select 'marts.{MART}'::regclass::oid, xmin::text, combined from marts.{MART}"
     history = "select ctid::text, xmin::text from rollups.rollup_person_signals_daily order by 1"
     before, known = landed.rows(made), landed.rows(history)
-    try:
-        with project_copy(tmp_path / "dbt") as edited:
-            edited.rewrite(MART, "is_hot", "made.tier = 'hot'", data_type="boolean")
-            project.deploy(lambda _line: None)
-            # the same table with the same rows, which have the column and no value in it yet
-            assert landed.rows(made) == before
-            assert landed.rows(f"select is_hot from marts.{MART}") == [(None,)]
-            landed.transform()
-            landed.transform("marts")
-            assert landed.rows(f"select is_hot, combined from marts.{MART}") == [(True, 80)]
-            assert landed.rows(made)[0][0] == before[0][0]
-            assert landed.rows(history) == known
-    finally:
-        with database.connect(database.owner_conninfo()) as owner:
-            owner.execute(f"alter table marts.{MART} drop column if exists is_hot".encode())
+    with as_it_was(), project_copy(tmp_path / "dbt") as edited:
+        edited.rewrite(MART, "is_hot", "made.tier = 'hot'", data_type="boolean")
         project.deploy(lambda _line: None)
+        # the same table with the same rows, which have the column and no value in it yet
+        assert landed.rows(made) == before
+        assert landed.rows(f"select is_hot from marts.{MART}") == [(None,)]
+        landed.transform()
+        landed.transform("marts")
+        assert landed.rows(f"select is_hot, combined from marts.{MART}") == [(True, 80)]
+        assert landed.rows(made)[0][0] == before[0][0]
+        assert landed.rows(history) == known
+
+
+def in_rounds(pipeline: Pipeline) -> None:
+    """A new activity and a run, round after round."""
+    for number in range(ROUNDS):
+        activity = {"id": f"e{number}", "person_id": "p1", "type": "form_fill", "occurred_at": "2026-03-01T10:00:00Z"}
+        pipeline.land("activities", activity)
+        pipeline.transform()
+        pipeline.transform("marts")
+
+
+def all_at_once(those: list[Pipeline]) -> None:
+    """In a process of their own: the owner's deploy is one too."""
+    with ThreadPoolExecutor(len(those)) as hands:
+        for done in [hands.submit(in_rounds, each) for each in those]:
+            done.result()
+
+
+def test_eight_tenants_run_while_the_owner_adds_columns(platform: Path, tmp_path: Path) -> None:
+    those = [Pipeline(provision.create_tenant(slug, slug, actor="system:tests"), slug) for slug in names()]
+    for number, each in enumerate(those):
+        each.land("accounts", {"id": "a1", "name": f"Company {number}"})
+        each.land("people", {"id": "p1", "account_id": "a1", "email": "ann@acme.com"})
+        each.transform("identities", "accounts")
+        ((account,),) = each.rows("select id from canonical.accounts where external_id = 'files:a1'")
+        each.score("account", account, number, "hot")
+    runs = multiprocessing.get_context("spawn").Process(target=all_at_once, args=(those,))
+    runs.start()
+    with as_it_was(), project_copy(tmp_path / "dbt") as edited:
+        added = 0
+        while added == 0 or runs.is_alive():
+            added += 1
+            edited.rewrite(MART, f"added_{added}", f"made.combined + {added}", data_type="numeric")
+            project.deploy(lambda line: print(line, file=sys.stderr))
+        runs.join(60)
+        assert runs.exitcode == 0
+        for number, each in enumerate(those):
+            each.transform("marts")
+            assert each.rows("select sum(count)::integer from rollups.rollup_person_signals_daily") == [(ROUNDS,)]
+            assert each.rows("select name, combined from marts.mart_revenue__scores") == [(f"Company {number}", number)]
+            assert each.rows(f"select added_1, added_{added} from marts.{MART}") == [(number + 1, number + added)]
+            assert each.rows("select count(*)::integer from control.model_runs where status <> 'success'") == [(0,)]
+    for each in those:
+        tenants.delete(each.id, actor="system:tests")
+
+
+def names() -> list[str]:
+    return [f"column_{os.getpid()}_{number}" for number in range(TENANTS)]

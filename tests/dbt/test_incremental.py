@@ -1,6 +1,7 @@
 """What a run changes: what is new and what it touches, and nothing else."""
 
 import hashlib
+import json
 import uuid
 
 import pytest
@@ -179,6 +180,22 @@ def test_what_lands_during_a_run_is_read_by_the_next(landed: Pipeline) -> None:
     landed.land("activities", {"id": "e6", "person_id": "p1", "type": "form_fill", "occurred_at": "2026-03-05"})
     landed.transform()
     assert landed.rows("select seq = upto, upto from control.watermarks where model = 'activities'") == [(True, 5)]
+
+
+def test_what_a_transaction_held_open_across_a_run_lands_is_read_by_the_next(landed: Pipeline) -> None:
+    record = {"id": "e6", "person_id": "p1", "type": "form_fill", "occurred_at": "2026-03-05"}
+    with database.run_session(landed.id) as held_open:
+        held_open.execute("update control.stream_states set last_seq = 5 where stream = 'activities'")
+        held_open.execute(
+            "insert into raw.files__activities (tenant_id, record_id, payload, payload_hash, sync_id, seq)"
+            " values (%s, 'e6', %s, 'hash', 'open', 5)",
+            [landed.id, json.dumps(record)],
+        )
+        landed.transform()
+        assert landed.rows("select seq, upto from control.watermarks where model = 'activities'") == [(4, 4)]
+    landed.transform()
+    assert landed.rows("select type from canonical.activities where external_id = 'files:e6'") == [("form_fill",)]
+    assert landed.rows("select seq, upto from control.watermarks where model = 'activities'") == [(5, 5)]
 
 
 def test_rows_without_what_is_required_are_set_aside_once_and_stop_nobody(landed: Pipeline) -> None:

@@ -13,7 +13,6 @@ from steps import plan, project, rules, transform
 from tests.dbt.conftest import Pipeline
 from warehouse import database, lease
 from warehouse.errors import ClarityError
-from warehouse.home import home
 
 CONTENT = """
 select 'accounts', external_id, domain, deleted_at is null from canonical.accounts
@@ -37,7 +36,7 @@ def by_dbt(pipeline: Pipeline) -> None:
         with project.session(database.conninfo_in_force(database.run_login(pipeline.id))):
             build = ["build", "--target", "run", "--select", "canonical", "rollups"]
             build += ["--exclude", "config.materialized:view", "--exclude-resource-type", "unit_test"]
-            folder = home() / "dbt" / "by-dbt"
+            folder = plan.folder() / "by-dbt"
             outcome = project.invoke(
                 folder, [*build, "--vars", orjson.dumps(variables).decode()], manifest=project.manifest()
             )
@@ -80,22 +79,21 @@ def test_a_run_does_not_even_import_dbt(landed: Pipeline) -> None:
 
 
 def test_tenants_share_a_plan_until_one_has_rules_of_its_own(landed: Pipeline, other_pipeline: Pipeline) -> None:
-    plans = home() / "dbt" / "plans"
     with database.run_session(landed.id) as connection:
         assert rules.variables(connection, landed.id) == rules.of_nobody()
-    shared = {file.name: file.stat().st_mtime_ns for file in plans.iterdir()}
+    shared = {file.name: file.stat().st_mtime_ns for file in plan.folder().glob("plan-*")}
     other_pipeline.transform()
-    assert {file.name: file.stat().st_mtime_ns for file in plans.iterdir()} == shared
+    assert {file.name: file.stat().st_mtime_ns for file in plan.folder().glob("plan-*")} == shared
     settings.change(other_pipeline.id, assignments=['domains.personal=["nowhere.net"]'], actor="system:tests")
     other_pipeline.transform()
-    (own,) = {file.name for file in plans.iterdir()} - shared.keys()
-    assert "nowhere.net" in (plans / own).read_text(encoding="utf-8")
-    assert not [name for name in shared if "nowhere.net" in (plans / name).read_text(encoding="utf-8")]
+    (own,) = {file.name for file in plan.folder().glob("plan-*")} - shared.keys()
+    assert "nowhere.net" in (plan.folder() / own).read_text(encoding="utf-8")
+    assert not [name for name in shared if "nowhere.net" in (plan.folder() / name).read_text(encoding="utf-8")]
 
 
 def test_a_plan_names_no_tenant_and_no_login(landed: Pipeline) -> None:
     login = database.run_login(landed.id)
-    for file in (home() / "dbt" / "plans").iterdir():
+    for file in plan.folder().glob("plan-*"):
         content = file.read_text(encoding="utf-8")
         assert [word for word in (landed.id, landed.slug, login.name, login.password) if word in content] == []
 

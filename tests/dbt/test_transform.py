@@ -1,9 +1,12 @@
 """What a run reports, and how it refuses."""
 
+from pathlib import Path
+
 import pytest
 
-from steps import plan, project, transform
+from steps import plan, transform
 from tests.dbt.conftest import Pipeline
+from tests.dbt.project_copy import project_copy
 from warehouse import database, lease
 from warehouse.errors import ClarityError
 from warehouse.home import home
@@ -61,11 +64,25 @@ def test_a_run_with_another_tenants_login_is_stopped_by_the_database(
         transform.run(landed.slug, "swapped", 1)
 
 
-def test_without_a_deploy_of_this_project_a_run_says_so(landed: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "fingerprint", lambda: "changed")
-    assert not project.is_prepared()
-    with pytest.raises(ClarityError, match="run `clarity migrate`"):
+def test_before_the_first_deploy_a_run_says_what_to_do(landed: Pipeline) -> None:
+    deployed = plan.folder() / "deployed.json"
+    deployed.rename(plan.folder() / "hidden")
+    try:
+        assert not plan.is_deployed()
+        with pytest.raises(ClarityError, match="run `clarity migrate`"):
+            landed.transform()
+    finally:
+        (plan.folder() / "hidden").rename(deployed)
+    assert plan.is_deployed()
+
+
+def test_an_edit_is_no_deploy_and_runs_go_by_what_was_deployed(landed: Pipeline, tmp_path: Path) -> None:
+    landed.land("accounts", {"id": "a8", "name": "Eight"})
+    with project_copy(tmp_path / "dbt") as edited:
+        (edited.folder / "models" / "canonical" / "accounts.sql").write_text("select nonsense", encoding="utf-8")
+        assert not plan.is_deployed()
         landed.transform()
+    assert landed.rows("select name from canonical.accounts where external_id = 'files:a8'") == [("Eight",)]
 
 
 def test_the_password_is_in_no_log(landed: Pipeline) -> None:
