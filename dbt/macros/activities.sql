@@ -121,6 +121,11 @@
 {%- endmacro %}
 
 
+{% macro touched_days_of_people() -%}
+    select coalesce(sum(cardinality(days)), 0) from canonical.touched_person_days
+{%- endmacro %}
+
+
 {# The days just recounted. Whoever else writes activities waits for the run's lease, so there are no others yet. #}
 {% macro forget_touched_days() -%}
     {%- if target.name != "deploy" -%}

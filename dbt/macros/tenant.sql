@@ -10,6 +10,7 @@
 
     Most models join all of a tenant's rows, often right after a first load that no statistics know of yet. Then the
     planner takes thousands for one and loops (100,000 activities: 338 s instead of 5), so loops have to be asked for.
+    Or it merges by the tenant, which all rows have in common: the same loop by another name.
 #}
 {% macro enter_tenant() -%}
     {%- if target.name != "deploy" -%}
@@ -20,13 +21,17 @@
             delete from {{ this }};
             select
                 set_config('TimeZone', 'UTC', true),
-                set_config('enable_nestloop', 'off', true)
+                set_config('enable_nestloop', 'off', true),
+                set_config('enable_mergejoin', 'off', true),
+                set_config('work_mem', '64MB', true)
         {%- else -%}
             select
                 control.assert_tenant({{ of_this_run("tenant_id") }}),
                 control.hold_lease(({{ of_this_run("fence") }})::bigint),
                 set_config('TimeZone', 'UTC', true),
-                set_config('enable_nestloop', 'off', true)
+                set_config('enable_nestloop', 'off', true),
+                set_config('enable_mergejoin', 'off', true),
+                set_config('work_mem', '64MB', true)
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

@@ -1,10 +1,11 @@
 {#
     The incremental strategy of everything that a run writes.
 
-    Rows equal to what is there are left out first: `on conflict do update` would lock and log each row that it meets,
-    changed or not. `merge_exclude_columns` are written once and never again; with nothing else to write, a row that is
-    there stays as it is. `meta: {vanished_rows: delete}` is for models that select all of a tenant's rows: those that
-    it no longer selects go. updated_at is the database's matter.
+    A row equal to what is there is neither written nor locked. That is why this is a merge: `on conflict do update`
+    would lock and log each row that it meets, changed or not, and looks into the index twice for each that is new.
+    Nobody else writes these rows meanwhile, for the lease is ours. `merge_exclude_columns` are written once and never
+    again; with nothing else to write, a row that is there stays as it is. `meta: {vanished_rows: delete}` is for models
+    that select all of a tenant's rows: those that it no longer selects go. updated_at is the database's matter.
 #}
 {% macro get_incremental_tenant_upsert_sql(arg_dict) -%}
     {%- set target_relation = arg_dict["target_relation"] -%}
@@ -19,7 +20,7 @@
     {%- set changing = selected_columns | rejectattr("name", "in", fixed) | map(attribute="quoted") | list -%}
     {%- set assignments = [] -%}
     {%- for column in changing -%}
-        {%- do assignments.append(column ~ " = excluded." ~ column) -%}
+        {%- do assignments.append(column ~ " = selected." ~ column) -%}
     {%- endfor -%}
 
     {%- if (config.get("meta") or {}).get("vanished_rows") == "delete" -%}
@@ -27,15 +28,15 @@
         where not exists (select 1 from {{ selected }} as selected where {{ same_key("present", "selected", key) }});
     {%- endif %}
 
-    insert into {{ target_relation }} ({{ columns | join(", ") }})
-    select {{ columns | join(", ") }}
-    from {{ selected }} as selected
-    where not exists (
-        select 1 from {{ target_relation }} as present
-        where {{ same_key("present", "selected", key) }} and {{ same_values("present", "selected", changing) }}
-    )
-    on conflict ({{ key | join(", ") }})
-    do {{ "update set " ~ assignments | join(", ") if changing else "nothing" }}
+    merge into {{ target_relation }} as present
+    using {{ selected }} as selected
+    on {{ same_key("present", "selected", key) }}
+    {%- if changing %}
+    when matched and not ({{ same_values("present", "selected", changing) }})
+        then update set {{ assignments | join(", ") }}
+    {%- endif %}
+    when not matched
+        then insert ({{ columns | join(", ") }}) values (selected.{{ columns | join(", selected.") }})
 {%- endmacro %}
 
 

@@ -46,8 +46,8 @@ EVERYTHING = {
     ),
     "moved_entities": sql.SQL("select * from canonical.{table} where false"),
     "touched_person_days": sql.SQL(
-        "select distinct tenant_id, person_id, (occurred_at at time zone 'UTC')::date as day from {activities}"
-        " where person_id is not null"
+        "select tenant_id, person_id, array_agg(distinct (occurred_at at time zone 'UTC')::date) as days"
+        " from {activities} where person_id is not null group by tenant_id, person_id"
     ),
     "touched_days": sql.SQL(
         "select distinct tenant_id, (occurred_at at time zone 'UTC')::date as day from {activities}"

@@ -252,7 +252,7 @@ def test_days_that_lost_activities_are_counted_again(tenant: Tenant, admin: psyc
     admin.execute("delete from canonical.touched_person_days where tenant_id = %s", [tenant.id])
     consent.allow_domains(tenant.id, ["acme.com"], actor=TESTS)
     touched = admin.execute(
-        "select person_id, day::text from canonical.touched_person_days where tenant_id = %s", [tenant.id]
+        "select person_id, unnest(days)::text from canonical.touched_person_days where tenant_id = %s", [tenant.id]
     ).fetchall()
     assert touched == [(f"pat {tenant.id}", "2026-03-01")]
 

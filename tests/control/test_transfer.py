@@ -30,6 +30,7 @@ VALUES = {
     "bytea": "'home.'::bytea || '\\x00ff'",
     "boolean": "true",
     "date": "date '2026-02-28'",
+    "date[]": "array[date '0044-03-15 BC', current_date]",
     "timestamp with time zone": "timestamptz '2026-02-28 23:59:59.123456+00'",
     "bigint": "9007199254740993",
     "integer": "7",

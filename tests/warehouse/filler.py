@@ -10,6 +10,7 @@ VALUES = {
     "bytea": "''::bytea",
     "boolean": "false",
     "date": "current_date",
+    "date[]": "array[current_date]",
     "timestamp with time zone": "now()",
     "bigint": "1",
     "integer": "1",

@@ -18,16 +18,18 @@
     ],
 ) }}
 
-with versions as not materialized (
+with versions as (
     {{ versions_of("activities") }}
 ),
 
-arrived as (
-    select distinct on (versions.tenant_id, versions.source, versions.source_id)
+-- read once, and without the source's own record, which nobody asks for again
+landed as materialized (
+    select
         versions.tenant_id,
         versions.source,
         versions.stream,
         versions.source_id,
+        versions.seq,
         versions.source_updated_at,
         versions.person_ref,
         versions.account_ref,
@@ -38,17 +40,22 @@ arrived as (
         versions.is_bot,
         versions.user_agent,
         versions.properties,
-        case when versions.is_deleted then coalesce(versions.source_updated_at, versions.landed_at) end as deleted_at
+        case when versions.is_deleted then coalesce(versions.source_updated_at, versions.landed_at) end as deleted_at,
+        {{ is_usable("activities", "versions") }} as is_usable
     from versions
-    where
-        {{ in_window("versions", "int_activities__unioned", "activities") }}
-        and {{ is_usable("activities", "versions") }}
+    where {{ in_window("versions", "int_activities__unioned", "activities") }}
+),
+
+arrived as (
+    select distinct on (landed.tenant_id, landed.source, landed.source_id) landed.*
+    from landed
+    where landed.is_usable
     order by
-        versions.tenant_id asc,
-        versions.source asc,
-        versions.source_id asc,
-        versions.source_updated_at desc nulls last,
-        versions.seq desc
+        landed.tenant_id asc,
+        landed.source asc,
+        landed.source_id asc,
+        landed.source_updated_at desc nulls last,
+        landed.seq desc
 ),
 
 -- Records whose latest version is not simply the latest of this window: an earlier run read one that was stamped later,
@@ -69,13 +76,11 @@ contested as (
         and earlier.source_updated_at > coalesce(arrived.source_updated_at, '-infinity')
     union
     select
-        versions.tenant_id,
-        versions.source,
-        versions.source_id
-    from versions
-    where
-        {{ in_window("versions", "int_activities__unioned", "activities") }}
-        and not {{ is_usable("activities", "versions") }}
+        landed.tenant_id,
+        landed.source,
+        landed.source_id
+    from landed
+    where not landed.is_usable
 ),
 
 resolved as (

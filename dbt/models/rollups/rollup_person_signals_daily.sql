@@ -6,15 +6,15 @@
         {"columns": ["tenant_id", "day"]},
     ],
     meta={"append_only": true},
-    pre_hook="{{ plan_for('select count(*) from canonical.touched_person_days', versions_read('activities')) }}",
+    pre_hook="{{ plan_for(touched_days_of_people(), versions_read('activities')) }}",
     post_hook="{{ forget_touched_days() }}",
 ) }}
 
 with touched as (
-    select
+    select distinct
         tenant_id,
         person_id,
-        day
+        unnest(days) as day
     from {{ source("canonical", "touched_person_days") }}
 ),
 

@@ -140,40 +140,54 @@ create table canonical.touched_days (
     primary key (tenant_id, day)
 );
 
+-- A row per person and write, appended: a first load names every day of everybody.
+alter table canonical.touched_person_days
+    drop constraint touched_person_days_pkey,
+    add column days date[];
+update canonical.touched_person_days set days = array[day];
+alter table canonical.touched_person_days
+    drop column day,
+    alter column days set not null;
+create index on canonical.touched_person_days (tenant_id);
+
 create or replace function canonical.note_touched_days() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- when a tenant is deleted its activities go with it, and nothing is left to recount
     if tg_op in ('INSERT', 'UPDATE') then
         insert into canonical.touched_days
         select distinct tenant_id, (occurred_at at time zone 'UTC')::date from new_rows
         on conflict do nothing;
         insert into canonical.touched_person_days
-        select distinct tenant_id, person_id, (occurred_at at time zone 'UTC')::date
+        select tenant_id, person_id, array_agg(distinct (occurred_at at time zone 'UTC')::date)
         from new_rows where person_id is not null
-        union
-        select distinct other.tenant_id, other.person_id, (other.occurred_at at time zone 'UTC')::date
-        from new_rows
-        join canonical.activities as other using (tenant_id, person_id, occasion)
-        where new_rows.occasion is not null
-        on conflict do nothing;
+        group by tenant_id, person_id;
+        if exists (select from new_rows where occasion is not null) then
+            insert into canonical.touched_person_days
+            select other.tenant_id, other.person_id, array_agg(distinct (other.occurred_at at time zone 'UTC')::date)
+            from new_rows
+            join canonical.activities as other using (tenant_id, person_id, occasion)
+            where new_rows.occasion is not null
+            group by other.tenant_id, other.person_id;
+        end if;
     end if;
+    -- when a tenant is deleted its activities go with it, and nothing is left to recount
     if tg_op in ('UPDATE', 'DELETE') then
         insert into canonical.touched_days
-        select distinct tenant_id, (occurred_at at time zone 'UTC')::date
-        from old_rows where exists (select from control.tenants where id = old_rows.tenant_id)
+        select distinct tenant_id, (occurred_at at time zone 'UTC')::date from old_rows where exists (select from control.tenants where id = old_rows.tenant_id)
         on conflict do nothing;
         insert into canonical.touched_person_days
-        select distinct tenant_id, person_id, (occurred_at at time zone 'UTC')::date
-        from old_rows
-        where person_id is not null and exists (select from control.tenants where id = old_rows.tenant_id)
-        union
-        select distinct other.tenant_id, other.person_id, (other.occurred_at at time zone 'UTC')::date
-        from old_rows
-        join canonical.activities as other using (tenant_id, person_id, occasion)
-        where old_rows.occasion is not null and exists (select from control.tenants where id = old_rows.tenant_id)
-        on conflict do nothing;
+        select tenant_id, person_id, array_agg(distinct (occurred_at at time zone 'UTC')::date)
+        from old_rows where person_id is not null and exists (select from control.tenants where id = old_rows.tenant_id)
+        group by tenant_id, person_id;
+        if exists (select from old_rows where occasion is not null) then
+            insert into canonical.touched_person_days
+            select other.tenant_id, other.person_id, array_agg(distinct (other.occurred_at at time zone 'UTC')::date)
+            from old_rows
+            join canonical.activities as other using (tenant_id, person_id, occasion)
+            where old_rows.occasion is not null and exists (select from control.tenants where id = old_rows.tenant_id)
+            group by other.tenant_id, other.person_id;
+        end if;
     end if;
     return null;
 end $$;
