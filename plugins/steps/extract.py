@@ -141,6 +141,11 @@ def run(
         except lease.LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 - the sync ends all the same, and tells why
+            if connection.closed:
+                raise ClarityError(
+                    f"{slug}: PostgreSQL went away while {connector} was read. What has landed stands, and the next"
+                    " sync goes on from there; `clarity status` says whether it is back."
+                ) from None
             sync.failures[ALL_STREAMS] = source.sentence(connector, error)
         sync.end()
     if sync.failures:
@@ -259,9 +264,9 @@ class _Sync:
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    if (error := task.exception()) is not None:
-                        self._failed(tasks[task].stream, error)
+                for stream, error in [(tasks[task].stream, task.exception()) for task in done]:
+                    if error is not None:
+                        self._failed(stream, error)
         finally:
             for task in waiting:
                 task.cancel()
@@ -269,7 +274,7 @@ class _Sync:
 
     def _failed(self, stream: Stream, error: BaseException) -> None:
         """Note why the stream failed; raise if the other streams have to stop for it."""
-        if isinstance(error, lease.LeaseLost):
+        if isinstance(error, lease.LeaseLost) or self.connection.closed:
             raise error
         if isinstance(error, Reauthorise):
             raise Fatal(f"{error} Until then none of its streams is read.") from error

@@ -174,6 +174,9 @@ def land(
         landed = news.landed(failed=len(page.refused))
         # In one go: a page of few records costs little more than the trips to the server and back.
         with conn.pipeline():
+            # A page need not be on the disk before the next: if the server dies, the last ones are gone with the state
+            # that follows them, and are read again. The end of a sync is on the disk, and all of its pages before it.
+            cursor.execute("set local synchronous_commit = off")
             if has_news:
                 _store_news(cursor, table, tenant_id, sync_id)
             _quarantine(cursor, tenant_id, connector, stream, page.refused, sync_id)
