@@ -58,6 +58,8 @@ def ours(folder: Path, tenant_id: str, connector_id: str, more: Path | None) -> 
                     fence=held.fence,
                 )
                 progress.add(len(page.records))
+            # as a sync ends: with a commit that waits for the disk
+            connection.execute("update control.sync_logs set completed_at = now() where id = %s", [sync_id])
             return time.perf_counter() - start, landed
 
         files = sorted(folder.iterdir())
