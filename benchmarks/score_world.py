@@ -20,9 +20,10 @@ PEOPLE_EACH = 10
 DEALS_IN_A_HUNDRED, LEADS_IN_A_HUNDRED = 10, 2
 
 TITLES = (
-    "CEO", "Geschäftsführer", "CFO", "VP Sales", "VP Sales & Marketing", "Head of IT", "IT Director", "Director of Finance",
-    "Directrice Marketing", "Marketing Manager", "Product Manager", "Einkaufsleiter", "Legal Counsel", "Software Engineer",
-    "Data Analyst", "Account Executive", "Responsable Achats", "Jefe de Compras", "Assistant to the CEO", "Sales Intern",
+    "CEO", "Geschäftsführer", "CFO", "VP Sales", "VP Sales & Marketing", "Head of IT", "IT Director",
+    "Director of Finance", "Directrice Marketing", "Marketing Manager", "Product Manager", "Einkaufsleiter",
+    "Legal Counsel", "Software Engineer", "Data Analyst", "Account Executive", "Responsable Achats",
+    "Jefe de Compras", "Assistant to the CEO", "Sales Intern",
 )  # fmt: skip
 INDUSTRIES = ("Software", "Financial Services", "Manufacturing", "Retail", "Healthcare", "Mining")
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
-import adbc_driver_postgresql
+import adbc_driver_postgresql  # type: ignore[import-untyped]
 import psycopg
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 from adbc_driver_postgresql import dbapi
 from psycopg import sql
 
@@ -67,14 +67,13 @@ def reader(tenant_id: str) -> Iterator[Reader]:
         yield Reader(cursor)
 
 
-def make_temporary(connection: psycopg.Connection, name: str, columns: Mapping[str, str]) -> None:
+def make_temporary(connection: psycopg.Connection, name: str, columns: Mapping[str, LiteralString]) -> None:
     """An empty table of this session, gone at the end of the transaction."""
     connection.execute(
         sql.SQL("create temporary table {} ({}) on commit drop").format(
             sql.Identifier(name),
             sql.SQL(", ").join(
-                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind))  # type: ignore[arg-type]
-                for column, kind in columns.items()
+                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns.items()
             ),
         )
     )

@@ -7,7 +7,7 @@ enough to be evidence of a role, now or at the last publication: it fades from d
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 import orjson
@@ -23,7 +23,7 @@ from steps.bulk import plain
 from steps.score_inputs import Portion
 from steps.score_rules import Rules
 
-_GROUPS = {
+_GROUPS: dict[str, LiteralString] = {
     "account_id": "text",
     "solution_tag": "text",
     "opportunity_id": "text",
@@ -33,7 +33,7 @@ _GROUPS = {
     "missing_roles": "jsonb",
     "candidates_for_gaps": "jsonb",
 }
-_MEMBERS = {
+_MEMBERS: dict[str, LiteralString] = {
     "account_id": "text",
     "solution_tag": "text",
     "person_id": "text",
@@ -52,6 +52,20 @@ join scores.buying_groups as g on g.tenant_id = m.tenant_id and g.id = m.buying_
 where m.tenant_id = %s and (m.is_confirmed or m.person_id is null)
 order by m.id
 """
+
+
+# Of the account's own group the tag is '', which on its way in is null.
+_TAKEN_OVER: tuple[LiteralString, ...] = (
+    "insert into scores.regrouped_accounts (tenant_id, account_id) select %(tenant)s, account_id from regrouped",
+    "insert into scores.group_candidates (tenant_id, account_id, solution_tag, opportunity_id, template,"
+    " completeness_score, engaged_completeness, missing_roles, candidates_for_gaps)"
+    " select %(tenant)s, account_id, coalesce(solution_tag, ''), opportunity_id, template, completeness_score,"
+    " engaged_completeness, missing_roles, candidates_for_gaps from grouped",
+    "insert into scores.group_member_candidates (tenant_id, account_id, solution_tag, person_id, discovered_email,"
+    " discovery_source, role, role_confidence, role_source, is_confirmed)"
+    " select %(tenant)s, account_id, coalesce(solution_tag, ''), person_id, discovered_email, discovery_source, role,"
+    " role_confidence, role_source, is_confirmed from joined",
+)
 
 
 class Grouping:
@@ -133,19 +147,9 @@ class Grouping:
                 *(_or_null(members[name]) for name in ("role", "role_confidence", "role_source", "is_confirmed")),
             ],
         )
-        for source, target in (
-            ("regrouped", "regrouped_accounts"),
-            ("grouped", "group_candidates"),
-            ("joined", "group_member_candidates"),
-        ):
-            names = {"regrouped": ("account_id",), "grouped": tuple(_GROUPS), "joined": tuple(_MEMBERS)}[source]
-            # of the account's own group the tag is '', which on its way in is null
-            values = ", ".join(f"coalesce({name}, '')" if name == "solution_tag" else name for name in names)
-            self._connection.execute(
-                f"insert into scores.{target} (tenant_id, {', '.join(names)}) select %s, {values} from {source}".encode(),
-                [self._tenant_id],
-            )
-            self._connection.execute(f"truncate {source}".encode())
+        for statement in _TAKEN_OVER:
+            self._connection.execute(statement, {"tenant": self._tenant_id})
+        self._connection.execute("truncate regrouped, grouped, joined")
 
 
 def _to_regroup(portion: Portion, active: set[str], news: frozenset[str]) -> set[str]:
@@ -162,9 +166,12 @@ def _to_regroup(portion: Portion, active: set[str], news: frozenset[str]) -> set
         if account_of_deal[deal] != account_of.get(person)
     ]
     found |= {account for account, home, person in ties if home is None and (person in active or person in news)}
-    while more := {
-        one for account, home, _ in ties for one in (account, home) if home is not None and found & {account, home}
-    } - found:
+    while (
+        more := {
+            one for account, home, _ in ties for one in (account, home) if home is not None and found & {account, home}
+        }
+        - found
+    ):
         found |= more
     return found & ours
 

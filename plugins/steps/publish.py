@@ -53,7 +53,31 @@ CHECKS = (
     ),
 )
 
-HISTORY = """
+# Between what history last said (e) and a candidate (c). Scores move by tenths: even where the least of changes is
+# material, none at all is not.
+MATERIAL: LiteralString = """(
+    e.told_tier is null or e.told_tier <> c.tier
+    or abs(e.told_combined_score - c.combined_score) >= greatest(%(material)s, 0.1)
+    or abs(e.told_engagement_score - c.engagement_score) >= greatest(%(material)s, 0.1)
+    or abs(e.told_fit_score - c.fit_score) >= greatest(%(material)s, 0.1)
+    or (e.told_fit_score is null) <> (c.fit_score is null)
+)"""
+# Of a candidate that was made because something was new, nothing need have moved.
+MOVED: LiteralString = """
+from scores.score_candidates as c
+left join scores.engagements as e
+    on e.tenant_id = c.tenant_id and e.entity_type = c.entity_type and e.entity_id = c.entity_id
+where c.tenant_id = %(tenant)s
+    and (
+        e.id is null
+        or (e.fit_score, e.engagement_score, e.combined_score, e.tier, e.fit_high, e.engagement_high, e.score_version,
+            e.score_breakdown)
+        is distinct from (c.fit_score, c.engagement_score, c.combined_score, c.tier, c.fit_high, c.engagement_high,
+            c.score_version, c.score_breakdown)
+    )
+"""
+
+HISTORY: LiteralString = f"""
 insert into scores.score_history (
     tenant_id, entity_type, entity_id, as_of, fit_score, engagement_score, combined_score, tier, score_version,
     score_breakdown
@@ -61,50 +85,31 @@ insert into scores.score_history (
 select
     c.tenant_id, c.entity_type, c.entity_id, c.as_of, c.fit_score, c.engagement_score, c.combined_score, c.tier,
     c.score_version, c.score_breakdown
-from scores.score_candidates as c
-left join lateral (
-    select h.tier, h.combined_score, h.fit_score, h.engagement_score
-    from scores.score_history as h
-    where h.tenant_id = c.tenant_id and h.entity_type = c.entity_type and h.entity_id = c.entity_id
-    order by h.published_at desc
-    limit 1
-) as last on true
-where c.tenant_id = %(tenant)s
-    and (
-        last.tier is null or last.tier <> c.tier
-        -- scores move by tenths: even where the least of changes is material, none at all is not
-        or abs(last.combined_score - c.combined_score) >= greatest(%(material)s, 0.1)
-        or abs(last.engagement_score - c.engagement_score) >= greatest(%(material)s, 0.1)
-        or abs(last.fit_score - c.fit_score) >= greatest(%(material)s, 0.1)
-        or (last.fit_score is null) <> (c.fit_score is null)
-    )
+{MOVED} and {MATERIAL}
 """
 
-ENGAGEMENTS = """
+ENGAGEMENTS: LiteralString = f"""
 insert into scores.engagements as e (
     id, tenant_id, entity_type, entity_id, as_of, fit_score, engagement_score, combined_score, tier, fit_high,
-    engagement_high, score_version, score_breakdown
+    engagement_high, score_version, score_breakdown, told_fit_score, told_engagement_score, told_combined_score,
+    told_tier
 )
 select
     md5(concat_ws('|', c.tenant_id, c.entity_type, c.entity_id))::uuid::text,
     c.tenant_id, c.entity_type, c.entity_id, c.as_of, c.fit_score, c.engagement_score, c.combined_score, c.tier,
-    c.fit_high, c.engagement_high, c.score_version, c.score_breakdown
-from scores.score_candidates as c
-where c.tenant_id = %(tenant)s
-    and not exists (
-        select from scores.engagements as same
-        where same.tenant_id = c.tenant_id and same.entity_type = c.entity_type and same.entity_id = c.entity_id
-            and (same.fit_score, same.engagement_score, same.combined_score, same.tier, same.fit_high,
-                same.engagement_high, same.score_version, same.score_breakdown)
-            is not distinct from (c.fit_score, c.engagement_score, c.combined_score, c.tier, c.fit_high,
-                c.engagement_high, c.score_version, c.score_breakdown)
-    )
-order by c.entity_type, c.entity_id
+    c.fit_high, c.engagement_high, c.score_version, c.score_breakdown,
+    case when {MATERIAL} then c.fit_score else e.told_fit_score end,
+    case when {MATERIAL} then c.engagement_score else e.told_engagement_score end,
+    case when {MATERIAL} then c.combined_score else e.told_combined_score end,
+    case when {MATERIAL} then c.tier else e.told_tier end
+{MOVED}
 on conflict (tenant_id, entity_type, entity_id) do update set
     as_of = excluded.as_of, fit_score = excluded.fit_score, engagement_score = excluded.engagement_score,
     combined_score = excluded.combined_score, tier = excluded.tier, fit_high = excluded.fit_high,
     engagement_high = excluded.engagement_high, score_version = excluded.score_version,
-    score_breakdown = excluded.score_breakdown, scored_at = now()
+    score_breakdown = excluded.score_breakdown, scored_at = now(), told_fit_score = excluded.told_fit_score,
+    told_engagement_score = excluded.told_engagement_score, told_combined_score = excluded.told_combined_score,
+    told_tier = excluded.told_tier
 """
 
 # Candidates are what moved, so who has no candidate may still be scored: who is not there any more is not.
@@ -321,12 +326,15 @@ def _plan(connection: psycopg.Connection, tenant_id: str) -> None:
 
 def _publish(connection: psycopg.Connection, tenant_id: str) -> dict[str, int]:
     def each(*statements: LiteralString) -> int:
-        return sum(connection.execute(one, {"tenant": tenant_id}).rowcount for one in statements)
+        return sum(connection.execute(one, parameters).rowcount for one in statements)
 
     # a smaller change, within the same tier, is no news: neither history nor writeback moves
-    material = settings.effective(connection, tenant_id).history_material_points
+    parameters = {
+        "tenant": tenant_id,
+        "material": settings.effective(connection, tenant_id).history_material_points,
+    }
     done = {
-        "history": connection.execute(HISTORY, {"tenant": tenant_id, "material": material}).rowcount,
+        "history": each(HISTORY),
         "moved": each(ENGAGEMENTS),
         "vanished": each(VANISHED),
         "groups": each(VANISHED_GROUPS, GROUPS),

@@ -18,15 +18,17 @@ from typing import Any, LiteralString
 import numpy as np
 import pandas as pd
 import psycopg
+from psycopg import sql
 
 from scoring.arrays import Flags, Objects
 from scoring.engine import score
 from steps import bulk, group_candidates
+from steps.publish import CANDIDATE_TABLES
 from steps.score_inputs import VALUES, Known, Portion
 from steps.score_rules import Rules
 from warehouse import database
 
-CANDIDATES = {
+CANDIDATES: dict[str, LiteralString] = {
     "entity_type": "text",
     "entity_id": "text",
     "fit_score": "numeric",
@@ -139,8 +141,10 @@ def _replace_candidates(
     connection: psycopg.Connection, tenant_id: str, run_id: str, as_of: date, rules: Rules, extent: Extent
 ) -> tuple[dict[str, int], int]:
     """Counts of what was scored, by type, and of candidates."""
-    for table in ("score_candidates", "group_candidates", "group_member_candidates", "regrouped_accounts"):
-        connection.execute(f"delete from scores.{table} where tenant_id = %s".encode(), [tenant_id])
+    for table in CANDIDATE_TABLES:
+        connection.execute(
+            sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
+        )
     bulk.make_temporary(connection, "scored", CANDIDATES)
     grouping = group_candidates.Grouping(connection, tenant_id, rules) if rules.buying_groups else None
     scored: dict[str, int] = {}

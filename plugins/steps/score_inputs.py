@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from scoring.engine import Inputs
 from steps.bulk import Reader
@@ -65,7 +65,9 @@ where e.tenant_id = {tenant}
 # What a run of the same day and the same rules adds to each query.
 _OF_UNSCORED: dict[str, LiteralString] = {
     "accounts": " and id in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
-    "people": " and coalesce(p.account_id, p.id) in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
+    "people": (
+        " and coalesce(p.account_id, p.id) in (select u.id from scores.unscored as u where u.tenant_id = {tenant})"
+    ),
     "signals": (
         " and s.person_id in (select p.id from canonical.people as p join scores.unscored as u"
         " on u.tenant_id = p.tenant_id and u.id = coalesce(p.account_id, p.id) where p.tenant_id = {tenant})"
@@ -247,14 +249,15 @@ class _Daily:
         names: dict[str, int] = {}
         people = _whole(ids)
         found = [_coded(batch, people, names, first) for batch in batches]
-        key, self._count = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else _nothing()
+        key = np.concatenate([codes for codes, _ in found] or [np.zeros(0, dtype=np.int64)])
+        count = np.concatenate([counts for _, counts in found] or [np.zeros(0, dtype=np.int32)])
         self.names = sorted(names)
         rank = np.argsort(np.argsort(list(names)))
         rest, day = np.divmod(key, _DAYS)
         person, signal = np.divmod(rest, _NAMES)
         key = (person * _NAMES + (rank[signal] if len(rank) else signal)) * _DAYS + day
         order = np.argsort(key)
-        key, self._count = key[order], self._count[order]
+        key, self._count = key[order], count[order]
         rest, day = np.divmod(key, _DAYS)
         self._person, signal = np.divmod(rest, _NAMES)
         self._signal, self._day = signal.astype(np.int16), np.datetime64(first, "D") + day
@@ -281,17 +284,15 @@ def _coded(
     batch: pa.RecordBatch, people: pa.Array, names: dict[str, int], first: date
 ) -> tuple[Ints, npt.NDArray[np.int32]]:
     """Who did what when as one number, and how often, of those among the people."""
-    person = np.asarray(pc.fill_null(pc.index_in(batch["person_id"], value_set=people), -1).to_numpy(zero_copy_only=False))
+    person = np.asarray(
+        pc.fill_null(pc.index_in(batch["person_id"], value_set=people), -1).to_numpy(zero_copy_only=False)
+    )
     known = np.flatnonzero(person >= 0)
     signal = batch["signal"].dictionary_encode()
     code = np.array([names.setdefault(name, len(names)) for name in signal.dictionary.to_pylist()], dtype=np.int64)
     of_name = code[signal.indices.to_numpy()][known]
     day = batch["day"].cast(pa.int32()).to_numpy()[known].astype(np.int64) - np.datetime64(first, "D").astype(np.int64)
     return (person[known].astype(np.int64) * _NAMES + of_name) * _DAYS + day, batch["count"].to_numpy()[known]
-
-
-def _nothing() -> tuple[Ints, npt.NDArray[np.int32]]:
-    return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
 
 
 def _in_force(table: pa.Table, kind: str, ids: pa.ChunkedArray) -> pa.Table:

@@ -135,6 +135,15 @@ create unlogged table scores.regrouped_accounts (
     primary key (tenant_id, account_id)
 );
 
+-- ── what history last said of each ───────────────────────────────────────────────────────────────────────────────
+
+-- Kept with the score, so that finding out whether a change is material does not cost what history holds.
+alter table scores.engagements
+    add column told_fit_score numeric,
+    add column told_engagement_score numeric,
+    add column told_combined_score numeric,
+    add column told_tier text;
+
 -- ── buying groups: what the reference leaves to us ───────────────────────────────────────────────────────────────
 
 alter table scores.buying_groups
