@@ -8,20 +8,23 @@ import psycopg
 from control.content import shown
 from warehouse.errors import MisuseError
 
+# An id of the source stands behind its name: files:42, of the CRM bare.
 _FIND: dict[str, LiteralString] = {
     "account": (
         "select id, name from canonical.accounts where tenant_id = %(tenant)s and deleted_at is null"
         " and external_id is distinct from '_none'"
-        " and (id = %(named)s or external_id = %(named)s or lower(domain) = lower(%(named)s))"
+        " and (id = %(named)s or %(named)s in (external_id, substr(external_id, strpos(external_id, ':') + 1))"
+        " or lower(domain) = lower(%(named)s))"
     ),
     "person": (
         "select id, coalesce(nullif(concat_ws(' ', first_name, last_name), ''), email, external_id)"
         " from canonical.people where tenant_id = %(tenant)s and deleted_at is null"
-        " and (id = %(named)s or external_id = %(named)s or lower(email) = lower(%(named)s))"
+        " and (id = %(named)s or %(named)s in (external_id, substr(external_id, strpos(external_id, ':') + 1))"
+        " or lower(email) = lower(%(named)s))"
     ),
     "opportunity": (
         "select id, name from canonical.opportunities where tenant_id = %(tenant)s and deleted_at is null"
-        " and (id = %(named)s or external_id = %(named)s)"
+        " and (id = %(named)s or %(named)s in (external_id, substr(external_id, strpos(external_id, ':') + 1)))"
     ),
 }
 _WORDS = {

@@ -173,7 +173,8 @@ def _member(
         " from scores.buying_group_members as m"
         " left join canonical.people as p on p.tenant_id = m.tenant_id and p.id = m.person_id"
         " where m.tenant_id = %(tenant)s and m.buying_group_id = %(group)s and (m.id = %(named)s"
-        " or p.id = %(named)s or p.external_id = %(named)s or lower(p.email) = lower(%(named)s)"
+        " or p.id = %(named)s or %(named)s in (p.external_id, substr(p.external_id, strpos(p.external_id, ':') + 1))"
+        " or lower(p.email) = lower(%(named)s)"
         " or (m.person_id is null and lower(m.discovered_email) = lower(%(named)s)))"
         " order by m.id limit 1 for update of m",
         {"tenant": tenant_id, "group": group_id, "named": named},
