@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from html import escape
 
-COLOURS = ("#2457c5", "#8a94a6", "#d98324")
+COLOURS = ("#2457c5", "#8a94a6", "#d98324", "#3a8f5c")
 WIDTH, HEIGHT = 760, 400
 LEFT, TOP, BOTTOM = 60, 70, 340
 BAR, GAP = 48, 12
 
 
-def svg(costs: Mapping[int, Mapping[str, float]]) -> str:
-    """`costs` are microseconds per row by contender, by size."""
+def svg(
+    costs: Mapping[int, Mapping[str, float]],
+    title: str = "What landing a row costs, in microseconds, by number of rows",
+    unit: str = "rows",
+) -> str:
+    """`costs` are microseconds per `unit` by contender, by size."""
     contenders = list(next(iter(costs.values())))
     most = max(cost for by_contender in costs.values() for cost in by_contender.values())
     step = (WIDTH - LEFT - 20) / len(costs)
@@ -18,10 +22,10 @@ def svg(costs: Mapping[int, Mapping[str, float]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
         ' font-family="sans-serif" font-size="13">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        '<text x="20" y="26" font-size="16">What landing a row costs, in microseconds, by number of rows</text>',
+        f'<text x="20" y="26" font-size="16">{escape(title)}</text>',
     ]
     for place, (contender, colour) in enumerate(zip(contenders, COLOURS, strict=False)):
-        x = 20 + 190 * place
+        x = 20 + 185 * place
         parts.append(f'<rect x="{x}" y="40" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{x + 18}" y="51">{escape(contender)}</text>')
     for place, (rows, by_contender) in enumerate(costs.items()):
@@ -38,6 +42,6 @@ def svg(costs: Mapping[int, Mapping[str, float]]) -> str:
             parts.append(
                 f'<text x="{left + BAR / 2:.0f}" y="{BOTTOM - height - 6:.0f}" text-anchor="middle">{cost:.0f}</text>'
             )
-        parts.append(f'<text x="{middle:.0f}" y="{BOTTOM + 24}" text-anchor="middle">{rows:,} rows</text>')
+        parts.append(f'<text x="{middle:.0f}" y="{BOTTOM + 24}" text-anchor="middle">{rows:,} {unit}</text>')
     parts.append(f'<line x1="{LEFT}" y1="{BOTTOM}" x2="{WIDTH - 20}" y2="{BOTTOM}" stroke="#444"/>')
     return "\n".join([*parts, "</svg>", ""])

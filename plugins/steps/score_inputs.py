@@ -62,6 +62,7 @@ select e.entity_type, e.entity_id, e.fit_score::float8 as fit_score, e.engagemen
 from scores.engagements as e
 where e.tenant_id = {tenant}
 """
+QUERIES = (_ACCOUNTS, _PEOPLE, _OPPORTUNITIES, _CONTACTS, _SIGNALS, _PUBLISHED)
 # What a run of the same day and the same rules adds to each query.
 _OF_UNSCORED: dict[str, LiteralString] = {
     "accounts": " and id in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
