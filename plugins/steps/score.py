@@ -94,6 +94,7 @@ def run(tenant_id: str, run_id: str, fence: int, as_of: date) -> dict[str, Any]:
     with database.run_session(tenant_id, application="score") as connection:
         rules = Rules.of(connection, tenant_id)
         mark = _last_mark(connection, tenant_id)
+        connection.execute("select control.hold_lease(%s)", [fence])
         if mark is not None:
             _note_the_rest(connection, tenant_id, mark.opportunities_known_until)
         connection.commit()
