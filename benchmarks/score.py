@@ -66,7 +66,9 @@ def measure(sizes: list[int]) -> tuple[list[Result], float]:
             _write_down(tenant_id, rows)
             with database.connect(database.admin_conninfo(), autocommit=True) as admin:
                 score_world.more_signals(admin, tenant_id, world)
+            _tidied()
             results.append(_ran(NEWS, people, "night", tenant_id, score_world.AS_OF.isoformat()))
+            _tidied()
             results.append(_ran(NEXT, people, "night", tenant_id, score_world.day_after().isoformat()))
             _emptied()
             results.append(_ran(BARE, people, "bare", tenant_id, str(rows)))
@@ -75,10 +77,8 @@ def measure(sizes: list[int]) -> tuple[list[Result], float]:
 
 
 def _ran(contender: str, people: int, what: str, *arguments: str) -> Result:
-    """In a process of its own. Between two runs lie hours, in which the server tidies up."""
+    """In a process of its own."""
     with database.connect(database.admin_conninfo(), autocommit=True) as admin:
-        for table in WRITTEN:
-            admin.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier("scores", table)))
         admin.execute("checkpoint")
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.score_step", what, *arguments],
@@ -93,6 +93,13 @@ def _ran(contender: str, people: int, what: str, *arguments: str) -> Result:
     result = Result(contender, people, **figures)
     say(f"  {contender}: {result.seconds:.1f} s, {result.memory:.0f} MB, {result.moved:,.0f} scores moved")
     return result
+
+
+def _tidied() -> None:
+    """Between two runs lie hours, in which the server tidies up what was written."""
+    with database.connect(database.admin_conninfo(), autocommit=True) as admin:
+        for table in WRITTEN:
+            admin.execute(sql.SQL("vacuum analyze {}").format(sql.Identifier("scores", table)))
 
 
 def _write_down(tenant_id: str, folder: Path) -> None:
