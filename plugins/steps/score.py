@@ -49,6 +49,16 @@ where a.tenant_id = %(tenant)s and a.account_id is not null
     and a.known_since > coalesce(%(until)s::timestamptz, '-infinity')
 on conflict do nothing
 """
+# Somebody erased is a contact still, until the next transform: then no tie leads from their company to the deal.
+_CONTACTS_GONE = """
+insert into scores.unscored (tenant_id, id)
+select distinct f.tenant_id, f.account_id
+from rollups.rollup_opportunity_contacts as c
+join rollups.rollup_opportunity_facts as f on f.tenant_id = c.tenant_id and f.opportunity_id = c.opportunity_id
+where c.tenant_id = %(tenant)s
+    and not exists (select from canonical.people as p where p.tenant_id = c.tenant_id and p.id = c.person_id)
+on conflict do nothing
+"""
 # Who is a contact in another company's deal is scored together with that company.
 _TIED = """
 with ties as (
@@ -134,6 +144,7 @@ def _last_mark(connection: psycopg.Connection, tenant_id: str) -> _LastMark | No
 def _note_the_rest(connection: psycopg.Connection, tenant_id: str, until: Any) -> None:
     """What no trigger noted, and whoever is tied to what was noted."""
     connection.execute(_CHANGED_DEALS, {"tenant": tenant_id, "until": until})
+    connection.execute(_CONTACTS_GONE, {"tenant": tenant_id})
     while connection.execute(_TIED, {"tenant": tenant_id}).rowcount:
         pass
 

@@ -74,6 +74,13 @@ _OF_UNSCORED: dict[str, LiteralString] = {
         " on u.tenant_id = p.tenant_id and u.id = coalesce(p.account_id, p.id) where p.tenant_id = {tenant})"
     ),
     "opportunities": " and f.account_id in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
+    "published": (
+        " and e.entity_id in (select u.id from scores.unscored as u where u.tenant_id = {tenant}"
+        " union all select p.id from canonical.people as p join scores.unscored as u"
+        " on u.tenant_id = p.tenant_id and u.id = p.account_id where p.tenant_id = {tenant}"
+        " union all select f.opportunity_id from rollups.rollup_opportunity_facts as f join scores.unscored as u"
+        " on u.tenant_id = f.tenant_id and u.id = f.account_id where f.tenant_id = {tenant})"
+    ),
     "contacts": (
         " and c.opportunity_id in (select f.opportunity_id from rollups.rollup_opportunity_facts as f"
         " join scores.unscored as u on u.tenant_id = f.tenant_id and u.id = f.account_id where f.tenant_id = {tenant})"
@@ -141,7 +148,7 @@ class Known:
         signals = _SIGNALS + (_OF_UNSCORED["signals"] if only_unscored else "")
         batches = reader.batches(signals, first=first.isoformat(), **parameters)
         self._daily = _Daily(batches, self._people.rows["id"], first)
-        in_force = reader.table(_PUBLISHED, **parameters)
+        in_force = read("published", _PUBLISHED)
         self._subjects = (
             ("account", self._accounts, "id"),
             ("opportunity", self._opportunities, "opportunity_id"),

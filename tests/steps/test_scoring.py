@@ -125,6 +125,12 @@ NEWS: dict[str, str] = {
         delete from canonical.people
         where id = (select min(id) from canonical.people where tenant_id = %(tenant)s and account_id is not null)
     """,
+    "a contact in another company's deal was erased": """
+        delete from canonical.people as p
+        using rollups.rollup_opportunity_contacts as c, canonical.opportunities as o
+        where c.tenant_id = %(tenant)s and p.id = c.person_id and o.id = c.opportunity_id
+            and p.account_id <> o.account_id
+    """,
     "a company grew": """
         update canonical.accounts set employee_count = 7, industry = 'Mining'
         where id = (select min(id) from canonical.accounts where tenant_id = %(tenant)s)
