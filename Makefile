@@ -23,7 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status docs test test-contracts lint chaos bench-load bench-transform screenshot lock clean
+.PHONY: help setup demo up down status docs test test-contracts lint chaos fuzz bench-load bench-transform bench-score \
+    screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
@@ -65,6 +66,12 @@ chaos: $(VENV)/development ## kill runs and syncs 50 times each or CHAOS_KILLS=n
 	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py tests/dbt/test_added_column.py -k "round_after_round or owner_adds"
 	@CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/pytest tests/chaos --capture=no
 	@DAYS_PER_RUN=1 STORIES=200 CHAPTERS=14 $(BIN)/pytest tests/dbt/test_thirty_days.py tests/dbt/test_any_order.py
+
+fuzz: $(VENV)/development ## the properties of the engine with 5,000 examples each, where make test has 200
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/scoring/test_properties.py --numprocesses=3 --dist=worksteal --timeout=3600
+
+bench-score: $(VENV)/development ## a night for a million people, next to bare numpy, SQL, reading and writing; OPTIONS=--help
+	@$(BIN)/python -m benchmarks.score $(OPTIONS)
 
 bench-load: $(VENV)/development $(PEERS)/ready ## a million rows into raw, next to dlt and to a bare COPY; OPTIONS=--help for sizes
 	@$(BIN)/python -m benchmarks.load $(OPTIONS)

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from html import escape
 
-COLOURS = ("#2457c5", "#8a94a6", "#d98324")
+COLOURS = ("#2457c5", "#8a94a6", "#d98324", "#3a8f5c")
 WIDTH, HEIGHT = 760, 400
 LEFT, TOP, BOTTOM = 60, 70, 340
 BAR, GAP = 48, 12
 
 
-def svg(costs: Mapping[int, Mapping[str, float]], title: str, things: str = "rows") -> str:
-    """`costs` are microseconds per row by contender, by size."""
+def svg(
+    costs: Mapping[int, Mapping[str, float]],
+    title: str,
+    unit: str = "rows",
+) -> str:
+    """`costs` are microseconds per `unit` by contender, by size."""
     contenders = list(next(iter(costs.values())))
     most = max(cost for by_contender in costs.values() for cost in by_contender.values())
     step = (WIDTH - LEFT - 20) / len(costs)
@@ -21,7 +25,7 @@ def svg(costs: Mapping[int, Mapping[str, float]], title: str, things: str = "row
         f'<text x="20" y="26" font-size="16">{escape(title)}</text>',
     ]
     for place, (contender, colour) in enumerate(zip(contenders, COLOURS, strict=False)):
-        x = 20 + 190 * place
+        x = 20 + 185 * place
         parts.append(f'<rect x="{x}" y="40" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{x + 18}" y="51">{escape(contender)}</text>')
     for place, (rows, by_contender) in enumerate(costs.items()):
@@ -38,6 +42,6 @@ def svg(costs: Mapping[int, Mapping[str, float]], title: str, things: str = "row
             parts.append(
                 f'<text x="{left + BAR / 2:.0f}" y="{BOTTOM - height - 6:.0f}" text-anchor="middle">{cost:.0f}</text>'
             )
-        parts.append(f'<text x="{middle:.0f}" y="{BOTTOM + 24}" text-anchor="middle">{rows:,} {things}</text>')
+        parts.append(f'<text x="{middle:.0f}" y="{BOTTOM + 24}" text-anchor="middle">{rows:,} {unit}</text>')
     parts.append(f'<line x1="{LEFT}" y1="{BOTTOM}" x2="{WIDTH - 20}" y2="{BOTTOM}" stroke="#444"/>')
     return "\n".join([*parts, "</svg>", ""])

@@ -6,12 +6,13 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli import audit_trail, platform, prove, quarantine, work
+from cli import audit_trail, explain, platform, prove, quarantine, work
 from cli.bi_users import bi_app
 from cli.configs import config_app
 from cli.connectors import connector_app
 from cli.context import Context
 from cli.demo import app as demo_app
+from cli.groups import group_app
 from cli.mappings import mapping_app
 from cli.members import member_app
 from cli.templates import template_app
@@ -44,11 +45,13 @@ work.register(app)
 quarantine.register(app)
 prove.register(app)
 audit_trail.register(app)
+explain.register(app)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(connector_app, name="connector")
 app.add_typer(config_app, name="config")
 app.add_typer(mapping_app, name="mapping")
 app.add_typer(template_app, name="template")
+app.add_typer(group_app, name="group")
 app.add_typer(writeback_config_app, name="writeback-config")
 app.add_typer(member_app, name="member")
 app.add_typer(bi_app, name="bi-user")

@@ -55,7 +55,9 @@ ROOMS = {
     ),
     "steps": Room(
         place="plugins/steps",
-        may_import="connectors control warehouse scoring dbt pandas numpy adbc_driver_postgresql psycopg orjson",
+        may_import=(
+            "connectors control warehouse scoring dbt pandas numpy pyarrow adbc_driver_postgresql psycopg orjson"
+        ),
         may_not={
             "airflow": "a step is a function of plain arguments: Airflow and the command line call the same one",
             "cli typer rich": "a step does not know who called it; progress goes to the `report` it is given",

@@ -39,6 +39,8 @@ class _Group(BaseModel):
 class Features(_Group):
     # read by steps.writeback
     writeback: bool = Field(default=False, description="true or false: whether scores may go back into the CRM")
+    # read by steps.score_rules
+    buying_groups: bool = Field(default=True, description="true or false: whether a run forms buying groups")
 
 
 def _known_texts(texts: list[str]) -> list[str]:
@@ -67,6 +69,14 @@ class Domains(_Group):
     )
 
 
+class BuyingGroups(_Group):
+    # read by steps.score_rules
+    solution_field: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None,
+        description="the source's own field that says which solution a deal is about, like Solution__c; null for none",
+    )
+
+
 class Settings(_Group):
     # read by the registry, for the schedule of the tenant's DAG
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
@@ -84,6 +94,7 @@ class Settings(_Group):
     features: Features = Features()
     bots: Bots = Bots()
     domains: Domains = Domains()
+    buying_groups: BuyingGroups = BuyingGroups()
 
 
 @dataclass(frozen=True)

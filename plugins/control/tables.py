@@ -16,6 +16,7 @@ FILLED_BY_TRIGGERS = (
     "canonical.touched_attributes",
     "canonical.touched_person_days",
     "canonical.touched_days",
+    "scores.unscored",
 )
 
 

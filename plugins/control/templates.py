@@ -51,14 +51,14 @@ def show(tenant_id: str, *, actor: str) -> list[dict[str, Any]]:
     """All templates as `put` reads them, the default first."""
     access.require(tenant_id, actor, "template.show")
     with database.control_session(tenant_id) as connection:
-        return sorted(_all(connection, tenant_id).values(), key=lambda template: not template["is_default"])
+        return sorted(stored(connection, tenant_id).values(), key=lambda template: not template["is_default"])
 
 
 def versions(tenant_id: str, name: str, *, actor: str) -> list[Version]:
     """All versions of one template, oldest first; none while nobody has touched it."""
     access.require(tenant_id, actor, "template.show")
     with database.control_session(tenant_id) as connection:
-        return _history.versions(connection, tenant_id, _id(_all(connection, tenant_id), name))
+        return _history.versions(connection, tenant_id, _id(stored(connection, tenant_id), name))
 
 
 def put(tenant_id: str, given: Any, *, actor: str) -> Change:
@@ -73,13 +73,13 @@ def rollback(tenant_id: str, name: str, version: int, *, actor: str) -> Change:
     """Put an old version in force, as a new one. Which template is the default stays as it is."""
     access.require(tenant_id, actor, "template.set")
     with database.control_session(tenant_id) as connection:
-        template_id = _id(_all(connection, tenant_id), name)
+        template_id = _id(stored(connection, tenant_id), name)
         old = _history.content_of(connection, tenant_id, template_id, version=version)
         template = read(Template, {**old, "is_default": None}).model_dump(mode="json")
         return _put(connection, tenant_id, template, actor, "template.rollback")
 
 
-def _all(connection: psycopg.Connection, tenant_id: str) -> dict[str, dict[str, Any]]:
+def stored(connection: psycopg.Connection, tenant_id: str) -> dict[str, dict[str, Any]]:
     """Every template by its id."""
     rows = connection.execute(
         "select id, name, solution_tag, roles, is_default from control.role_templates where tenant_id = %s"
@@ -102,7 +102,7 @@ def _id(templates: Mapping[str, Mapping[str, Any]], name: str) -> str:
 
 def _put(connection: psycopg.Connection, tenant_id: str, template: dict[str, Any], actor: str, action: str) -> Change:
     one_at_a_time(connection, tenant_id)
-    templates = _all(connection, tenant_id)
+    templates = stored(connection, tenant_id)
     found = next((key for key, known in templates.items() if known["name"] == template["name"]), None)
     was_default = found is not None and templates[found]["is_default"]
     if template["is_default"] is None:

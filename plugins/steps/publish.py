@@ -1,7 +1,8 @@
-"""Candidates become scores: checked first, then all at once, and only where something moved.
+"""Candidates become scores and buying groups: checked first, then all at once, and only where something moved.
 
 A reader sees the whole of the last publication or the whole of this one. A breach publishes nothing: the last good
-scores stay, and the failing rows are in quality.failures.
+scores stay, and the failing rows are in quality.failures. The mark then says that the candidates were never published,
+so that the next run makes everything anew.
 """
 
 import uuid
@@ -18,6 +19,8 @@ from warehouse import database
 from warehouse.errors import ClarityError
 
 SHOWN_FAILURES = 100
+# Nothing is known of how many rows candidates have: of so many, a loop over another table would be endless.
+MANY = 5_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,31 @@ CHECKS = (
     ),
 )
 
-HISTORY = """
+# Between what history last said (e) and a candidate (c). Scores move by tenths: even where the least of changes is
+# material, none at all is not.
+MATERIAL: LiteralString = """(
+    e.told_tier is null or e.told_tier <> c.tier
+    or abs(e.told_combined_score - c.combined_score) >= greatest(%(material)s, 0.1)
+    or abs(e.told_engagement_score - c.engagement_score) >= greatest(%(material)s, 0.1)
+    or abs(e.told_fit_score - c.fit_score) >= greatest(%(material)s, 0.1)
+    or (e.told_fit_score is null) <> (c.fit_score is null)
+)"""
+# Of a candidate that was made because something was new, nothing need have moved.
+MOVED: LiteralString = """
+from scores.score_candidates as c
+left join scores.engagements as e
+    on e.tenant_id = c.tenant_id and e.entity_type = c.entity_type and e.entity_id = c.entity_id
+where c.tenant_id = %(tenant)s
+    and (
+        e.id is null
+        or (e.fit_score, e.engagement_score, e.combined_score, e.tier, e.fit_high, e.engagement_high, e.score_version,
+            e.score_breakdown)
+        is distinct from (c.fit_score, c.engagement_score, c.combined_score, c.tier, c.fit_high, c.engagement_high,
+            c.score_version, c.score_breakdown)
+    )
+"""
+
+HISTORY: LiteralString = f"""
 insert into scores.score_history (
     tenant_id, entity_type, entity_id, as_of, fit_score, engagement_score, combined_score, tier, score_version,
     score_breakdown
@@ -58,86 +85,267 @@ insert into scores.score_history (
 select
     c.tenant_id, c.entity_type, c.entity_id, c.as_of, c.fit_score, c.engagement_score, c.combined_score, c.tier,
     c.score_version, c.score_breakdown
-from scores.score_candidates as c
-left join lateral (
-    select h.tier, h.combined_score, h.fit_score, h.engagement_score
-    from scores.score_history as h
-    where h.tenant_id = c.tenant_id and h.entity_type = c.entity_type and h.entity_id = c.entity_id
-    order by h.published_at desc
-    limit 1
-) as last on true
-where c.tenant_id = %(tenant)s
-    and (
-        last.tier is null or last.tier <> c.tier
-        or abs(last.combined_score - c.combined_score) >= %(material)s
-        or abs(last.engagement_score - c.engagement_score) >= %(material)s
-        or abs(last.fit_score - c.fit_score) >= %(material)s
-        or (last.fit_score is null) <> (c.fit_score is null)
-    )
+{MOVED} and {MATERIAL}
 """
 
-ENGAGEMENTS = """
+ENGAGEMENTS: LiteralString = f"""
 insert into scores.engagements as e (
     id, tenant_id, entity_type, entity_id, as_of, fit_score, engagement_score, combined_score, tier, fit_high,
-    engagement_high, score_version, score_breakdown
+    engagement_high, score_version, score_breakdown, told_fit_score, told_engagement_score, told_combined_score,
+    told_tier
 )
 select
     md5(concat_ws('|', c.tenant_id, c.entity_type, c.entity_id))::uuid::text,
     c.tenant_id, c.entity_type, c.entity_id, c.as_of, c.fit_score, c.engagement_score, c.combined_score, c.tier,
-    c.fit_high, c.engagement_high, c.score_version, c.score_breakdown
-from scores.score_candidates as c
-where c.tenant_id = %(tenant)s
-    and not exists (
-        select from scores.engagements as same
-        where same.tenant_id = c.tenant_id and same.entity_type = c.entity_type and same.entity_id = c.entity_id
-            and (same.fit_score, same.engagement_score, same.combined_score, same.tier, same.fit_high,
-                same.engagement_high, same.score_version, same.score_breakdown)
-            is not distinct from (c.fit_score, c.engagement_score, c.combined_score, c.tier, c.fit_high,
-                c.engagement_high, c.score_version, c.score_breakdown)
-    )
-order by c.entity_type, c.entity_id
+    c.fit_high, c.engagement_high, c.score_version, c.score_breakdown,
+    case when {MATERIAL} then c.fit_score else e.told_fit_score end,
+    case when {MATERIAL} then c.engagement_score else e.told_engagement_score end,
+    case when {MATERIAL} then c.combined_score else e.told_combined_score end,
+    case when {MATERIAL} then c.tier else e.told_tier end
+{MOVED}
 on conflict (tenant_id, entity_type, entity_id) do update set
     as_of = excluded.as_of, fit_score = excluded.fit_score, engagement_score = excluded.engagement_score,
     combined_score = excluded.combined_score, tier = excluded.tier, fit_high = excluded.fit_high,
     engagement_high = excluded.engagement_high, score_version = excluded.score_version,
-    score_breakdown = excluded.score_breakdown, scored_at = now()
+    score_breakdown = excluded.score_breakdown, scored_at = now(), told_fit_score = excluded.told_fit_score,
+    told_engagement_score = excluded.told_engagement_score, told_combined_score = excluded.told_combined_score,
+    told_tier = excluded.told_tier
 """
 
+# Candidates are what moved, so who has no candidate may still be scored: who is not there any more is not.
 VANISHED = """
 delete from scores.engagements as e
 where e.tenant_id = %(tenant)s
     and not exists (
-        select from scores.score_candidates as c
-        where c.tenant_id = e.tenant_id and c.entity_type = e.entity_type and c.entity_id = e.entity_id
+        select from canonical.accounts as a
+        where a.tenant_id = e.tenant_id and a.id = e.entity_id and e.entity_type = 'account' and a.deleted_at is null
+            and a.external_id is distinct from '_none'
+    )
+    and not exists (
+        select from canonical.people as p
+        where p.tenant_id = e.tenant_id and p.id = e.entity_id and e.entity_type = 'person' and p.deleted_at is null
+    )
+    and not exists (
+        select from rollups.rollup_opportunity_facts as o
+        where o.tenant_id = e.tenant_id and o.opportunity_id = e.entity_id and e.entity_type = 'opportunity'
+            and not o.is_deleted
     )
 """
+
+# A group with a role that somebody confirmed is kept, whatever became of its deal.
+VANISHED_GROUPS = """
+delete from scores.buying_groups as g
+where g.tenant_id = %(tenant)s
+    and (
+        not exists (
+            select from canonical.accounts as a
+            where a.tenant_id = g.tenant_id and a.id = g.account_id and a.deleted_at is null
+        )
+        or (
+            exists (
+                select from scores.regrouped_accounts as r
+                where r.tenant_id = g.tenant_id and r.account_id = g.account_id
+            )
+            and not exists (
+                select from scores.group_candidates as c
+                where c.tenant_id = g.tenant_id and c.account_id = g.account_id
+                    and c.solution_tag = coalesce(g.solution_tag, '')
+            )
+        )
+    )
+    and not exists (
+        select from scores.buying_group_members as m
+        where m.tenant_id = g.tenant_id and m.buying_group_id = g.id and m.is_confirmed
+    )
+"""
+
+# A group that was handed over with a merged account keeps its id, so the id that follows from the key may be taken.
+GROUPS = """
+insert into scores.buying_groups as g (
+    id, tenant_id, account_id, opportunity_id, solution_tag, name, completeness_score, engaged_completeness,
+    missing_roles, candidates_for_gaps, role_template_id
+)
+select
+    case
+        when exists (select from scores.buying_groups as taken where taken.id = told.id) then gen_random_uuid()::text
+        else told.id
+    end,
+    told.tenant_id, told.account_id, told.opportunity_id, nullif(told.solution_tag, ''), told.name,
+    told.completeness_score, told.engaged_completeness, told.missing_roles, told.candidates_for_gaps, told.template
+from (
+    select
+        c.*, concat_ws(': ', a.name, nullif(c.solution_tag, '')) as name,
+        md5(concat_ws('|', 'buying group', c.tenant_id, c.account_id, c.solution_tag))::uuid::text as id
+    from scores.group_candidates as c
+    join canonical.accounts as a on a.tenant_id = c.tenant_id and a.id = c.account_id
+    where c.tenant_id = %(tenant)s
+) as told
+where not exists (
+    select from scores.buying_groups as same
+    where same.tenant_id = told.tenant_id and same.account_id = told.account_id
+        and coalesce(same.solution_tag, '') = told.solution_tag
+        and (same.opportunity_id, same.name, same.completeness_score, same.engaged_completeness, same.missing_roles,
+            same.candidates_for_gaps, same.role_template_id)
+        is not distinct from (told.opportunity_id, told.name, told.completeness_score, told.engaged_completeness,
+            told.missing_roles, told.candidates_for_gaps, told.template)
+)
+order by told.account_id, told.solution_tag
+on conflict (tenant_id, account_id, solution_tag) do update set
+    opportunity_id = excluded.opportunity_id, name = excluded.name, completeness_score = excluded.completeness_score,
+    engaged_completeness = excluded.engaged_completeness, missing_roles = excluded.missing_roles,
+    candidates_for_gaps = excluded.candidates_for_gaps, role_template_id = excluded.role_template_id
+"""
+
+# Somebody discovered whom the CRM has learnt of is the same member, with a name now.
+PROMOTED = """
+update scores.buying_group_members as m set person_id = known.person_id
+from (
+    select m.id, min(p.id) as person_id
+    from scores.buying_group_members as m
+    join scores.buying_groups as g on g.tenant_id = m.tenant_id and g.id = m.buying_group_id
+    join canonical.people as p
+        on p.tenant_id = g.tenant_id and p.account_id = g.account_id and lower(p.email) = lower(m.discovered_email)
+        and p.deleted_at is null
+    where m.tenant_id = %(tenant)s and m.person_id is null
+    group by m.id
+) as known
+where m.tenant_id = %(tenant)s and m.id = known.id
+    and not exists (
+        select from scores.buying_group_members as other
+        where other.buying_group_id = m.buying_group_id and other.person_id = known.person_id
+    )
+"""
+
+VANISHED_MEMBERS = """
+delete from scores.buying_group_members as m
+using scores.buying_groups as g
+join scores.regrouped_accounts as r on r.tenant_id = g.tenant_id and r.account_id = g.account_id
+where m.tenant_id = %(tenant)s and g.tenant_id = m.tenant_id and g.id = m.buying_group_id and not m.is_confirmed
+    and not exists (
+        select from scores.group_member_candidates as c
+        where c.tenant_id = g.tenant_id and c.account_id = g.account_id
+            and c.solution_tag = coalesce(g.solution_tag, '')
+            and coalesce(c.person_id, lower(c.discovered_email)) = coalesce(m.person_id, lower(m.discovered_email))
+    )
+"""
+
+CHANGED_MEMBERS = """
+update scores.buying_group_members as m
+set role = c.role, role_confidence = c.role_confidence, role_source = c.role_source
+from scores.group_member_candidates as c
+join scores.buying_groups as g
+    on g.tenant_id = c.tenant_id and g.account_id = c.account_id and coalesce(g.solution_tag, '') = c.solution_tag
+where c.tenant_id = %(tenant)s and m.tenant_id = c.tenant_id and m.buying_group_id = g.id
+    and coalesce(c.person_id, lower(c.discovered_email)) = coalesce(m.person_id, lower(m.discovered_email))
+    and not m.is_confirmed
+    and (m.role, m.role_confidence, m.role_source) is distinct from (c.role, c.role_confidence, c.role_source)
+"""
+
+NEW_MEMBERS = """
+insert into scores.buying_group_members (
+    id, tenant_id, buying_group_id, person_id, role, role_confidence, role_source, is_confirmed, is_discovered,
+    discovery_source, discovered_email
+)
+select
+    case
+        when exists (select from scores.buying_group_members as taken where taken.id = told.id)
+            then gen_random_uuid()::text
+        else told.id
+    end,
+    told.tenant_id, told.buying_group_id, told.person_id, told.role, told.role_confidence, told.role_source,
+    told.is_confirmed, told.person_id is null, told.discovery_source, told.discovered_email
+from (
+    select
+        c.*, g.id as buying_group_id,
+        md5(concat_ws('|', 'member', g.id, c.person_id, lower(c.discovered_email)))::uuid::text as id
+    from scores.group_member_candidates as c
+    join scores.buying_groups as g
+        on g.tenant_id = c.tenant_id and g.account_id = c.account_id
+        and coalesce(g.solution_tag, '') = c.solution_tag
+    where c.tenant_id = %(tenant)s
+) as told
+where not exists (
+    select from scores.buying_group_members as m
+    where m.tenant_id = told.tenant_id and m.buying_group_id = told.buying_group_id
+        and coalesce(m.person_id, lower(m.discovered_email)) = coalesce(told.person_id, lower(told.discovered_email))
+)
+order by told.buying_group_id, told.person_id, told.discovered_email
+"""
+
+CANDIDATE_TABLES = ("score_candidates", "group_candidates", "group_member_candidates", "regrouped_accounts")
+NOTHING = {"candidates": 0, "moved": 0, "vanished": 0, "history": 0, "groups": 0, "members": 0}
 
 
 def run(tenant_id: str, run_id: str, fence: int) -> dict[str, int]:
     """Publish this run's candidates. Run again after a crash it finds them published and does nothing."""
     with database.run_session(tenant_id, application="publish") as connection:
         connection.execute("select control.hold_lease(%s)", [fence])
-        waiting = connection.execute(
-            "select count(*) from scores.score_candidates where tenant_id = %s and run_id = %s", [tenant_id, run_id]
-        ).fetchone()
-        if waiting == (0,):
-            return {"candidates": 0, "moved": 0, "vanished": 0, "history": 0}
+        waiting = _waiting(connection, tenant_id, run_id)
+        if waiting is None:
+            return NOTHING
+        _plan(connection, tenant_id)
         breaches = _breaches(connection, tenant_id, run_id)
         if not breaches:
-            # a smaller change, within the same tier, is no news: neither history nor writeback moves
-            material = settings.effective(connection, tenant_id).history_material_points
-            history = connection.execute(HISTORY, {"tenant": tenant_id, "material": material}).rowcount
-            moved = connection.execute(ENGAGEMENTS, {"tenant": tenant_id}).rowcount
-            vanished = connection.execute(VANISHED, {"tenant": tenant_id}).rowcount
-            published = connection.execute(
-                "delete from scores.score_candidates where tenant_id = %s", [tenant_id]
-            ).rowcount
+            done = _publish(connection, tenant_id)
     if breaches:
         raise ClarityError(
             f"nothing published, the last good scores stay: {'; '.join(breaches)}."
             f" The rows are in quality.failures, run_id {run_id}"
         )
-    return {"candidates": published, "moved": moved, "vanished": vanished, "history": history}
+    return {"candidates": waiting, **done}
+
+
+def _waiting(connection: psycopg.Connection, tenant_id: str, run_id: str) -> int | None:
+    """How many candidates of this run are to be published; None if there is nothing to do."""
+    mark = connection.execute(
+        "select candidates from scores.scoring_marks where tenant_id = %s and run_id = %s and not is_published",
+        [tenant_id, run_id],
+    ).fetchone()
+    if mark is None:
+        return None
+    there = connection.execute(
+        "select count(*) from scores.score_candidates where tenant_id = %s and run_id = %s", [tenant_id, run_id]
+    ).fetchone()
+    if there != mark:
+        raise ClarityError(
+            f"nothing published: of the {mark[0]} candidates of this run the database has {there and there[0]}; it"
+            " crashed since they were made. Score again: clear the task score, or start another run"
+        )
+    return int(mark[0])
+
+
+def _plan(connection: psycopg.Connection, tenant_id: str) -> None:
+    many = connection.execute(
+        "select (select count(*) from scores.score_candidates where tenant_id = %(tenant)s)"
+        " + (select count(*) from scores.group_member_candidates where tenant_id = %(tenant)s) > %(many)s",
+        {"tenant": tenant_id, "many": MANY},
+    ).fetchone()
+    if many == (True,):
+        connection.execute("set local enable_nestloop = off")
+
+
+def _publish(connection: psycopg.Connection, tenant_id: str) -> dict[str, int]:
+    def each(*statements: LiteralString) -> int:
+        return sum(connection.execute(one, parameters).rowcount for one in statements)
+
+    # a smaller change, within the same tier, is no news: neither history nor writeback moves
+    parameters = {
+        "tenant": tenant_id,
+        "material": settings.effective(connection, tenant_id).history_material_points,
+    }
+    done = {
+        "history": each(HISTORY),
+        "moved": each(ENGAGEMENTS),
+        "vanished": each(VANISHED),
+        "groups": each(VANISHED_GROUPS, GROUPS),
+        "members": each(PROMOTED, VANISHED_MEMBERS, CHANGED_MEMBERS, NEW_MEMBERS),
+    }
+    for table in CANDIDATE_TABLES:
+        connection.execute(
+            sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
+        )
+    connection.execute("update scores.scoring_marks set is_published = true where tenant_id = %s", [tenant_id])
+    return done
 
 
 def _breaches(connection: psycopg.Connection, tenant_id: str, run_id: str) -> list[str]:

@@ -1,121 +1,227 @@
-"""Scores a tenant as of a day: what dbt rolled up goes in, candidates for publication come out."""
+"""Scores a tenant as of a day: what dbt rolled up goes in, candidates for publication come out.
 
+A run makes anew what can have changed, and no more. The mark that the last publication left says how much that is:
+
+    no mark, other rules      everything, with its reasons
+    another day               everybody's numbers; reasons where a number moved or something is new
+    the same day and rules    accounts of which something changed, with all their people
+
+`docs/scoring.md` tells why that comes to the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, LiteralString
 
+import numpy as np
 import pandas as pd
 import psycopg
 from psycopg import sql
 
-from control import settings
-from scoring.configs import ConfigError, Configs, read_configs
-from scoring.engine import Inputs, score_all
+from scoring.arrays import Flags, Objects
+from scoring.engine import score
+from steps import bulk, group_candidates
+from steps.publish import CANDIDATE_TABLES
+from steps.score_inputs import VALUES, Known, Portion
+from steps.score_rules import Rules
 from warehouse import database
-from warehouse.errors import ClarityError
 
-CANDIDATE_COLUMNS = (
-    "entity_type", "entity_id", "fit_score", "engagement_score", "combined_score", "tier", "fit_high",
-    "engagement_high", "score_breakdown",
-)  # fmt: skip
+CANDIDATES: dict[str, LiteralString] = {
+    "entity_type": "text",
+    "entity_id": "text",
+    "fit_score": "numeric",
+    "engagement_score": "numeric",
+    "combined_score": "numeric",
+    "tier": "text",
+    "fit_high": "boolean",
+    "engagement_high": "boolean",
+    "score_breakdown": "jsonb",
+}
+
+# A deal's contacts and stages come from tables without a trigger; what they come to is written down when it changes.
+_CHANGED_DEALS = """
+insert into scores.unscored (tenant_id, id)
+select distinct a.tenant_id, a.account_id
+from rollups.rollup_opportunity_attributes as a
+where a.tenant_id = %(tenant)s and a.account_id is not null
+    and a.known_since > coalesce(%(until)s::timestamptz, '-infinity')
+on conflict do nothing
+"""
+# Somebody erased is a contact still, until the next transform: then no tie leads from their company to the deal.
+_CONTACTS_GONE = """
+insert into scores.unscored (tenant_id, id)
+select distinct f.tenant_id, f.account_id
+from rollups.rollup_opportunity_contacts as c
+join rollups.rollup_opportunity_facts as f on f.tenant_id = c.tenant_id and f.opportunity_id = c.opportunity_id
+where c.tenant_id = %(tenant)s
+    and not exists (select from canonical.people as p where p.tenant_id = c.tenant_id and p.id = c.person_id)
+on conflict do nothing
+"""
+# Who is a contact in another company's deal is scored together with that company.
+_TIED = """
+with ties as (
+    select f.account_id as one, coalesce(p.account_id, p.id) as other
+    from rollups.rollup_opportunity_contacts as c
+    join rollups.rollup_opportunity_facts as f on f.tenant_id = c.tenant_id and f.opportunity_id = c.opportunity_id
+    join canonical.people as p on p.tenant_id = c.tenant_id and p.id = c.person_id
+    where c.tenant_id = %(tenant)s and f.account_id is distinct from p.account_id
+)
+
+insert into scores.unscored (tenant_id, id)
+select %(tenant)s, ties.one from ties join scores.unscored as u on u.tenant_id = %(tenant)s and u.id = ties.other
+union
+select %(tenant)s, ties.other from ties join scores.unscored as u on u.tenant_id = %(tenant)s and u.id = ties.one
+on conflict do nothing
+"""
+_MARK = """
+insert into scores.scoring_marks (
+    tenant_id, run_id, as_of, rules, opportunities_known_until, candidates, is_published
+) values (
+    %(tenant)s, %(run)s, %(as_of)s, %(rules)s,
+    (select max(known_since) from rollups.rollup_opportunity_attributes where tenant_id = %(tenant)s),
+    %(candidates)s, false
+)
+on conflict (tenant_id) do update set
+    run_id = excluded.run_id, as_of = excluded.as_of, rules = excluded.rules,
+    opportunities_known_until = excluded.opportunities_known_until, candidates = excluded.candidates,
+    is_published = false
+"""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is to be scored. `news` are the accounts, and people without one, of which something changed."""
+
+    everything: bool
+    only_unscored: bool
+    news: frozenset[str]
 
 
 def run(tenant_id: str, run_id: str, fence: int, as_of: date) -> dict[str, Any]:
-    """Replace the tenant's candidates by its scores as of the day. The published scores are not touched."""
+    """Replace the tenant's candidates by what its scores as of the day would change. Published scores stay."""
     with database.run_session(tenant_id, application="score") as connection:
-        in_force = settings.scoring_configs(connection, tenant_id)
-        try:
-            configs = read_configs(in_force.configs)
-        except ConfigError as error:
-            raise ClarityError(f"the scoring configuration is not valid, nothing was scored: {error}") from None
-        scores = score_all(read_inputs(connection, tenant_id, configs, as_of), configs, as_of)
+        rules = Rules.of(connection, tenant_id)
+        mark = _last_mark(connection, tenant_id)
         connection.execute("select control.hold_lease(%s)", [fence])
-        connection.execute("delete from scores.score_candidates where tenant_id = %s", [tenant_id])
-        _write(connection, tenant_id, run_id, as_of, in_force.score_version, scores)
-    return {"as_of": as_of.isoformat(), "scored": scores["entity_type"].value_counts().to_dict()}
+        if mark is not None:
+            _note_the_rest(connection, tenant_id, mark.opportunities_known_until)
+        connection.commit()
+
+        connection.execute("select control.hold_lease(%s)", [fence])
+        # before anything is read: what changes from here on is noted again, for the next run
+        news = connection.execute("delete from scores.unscored where tenant_id = %s returning id", [tenant_id])
+        everything = mark is None or not mark.is_published or mark.rules != rules.digest
+        same_day = mark is not None and mark.as_of == as_of and not everything
+        extent = Extent(everything, same_day, frozenset(one for (one,) in news))
+        if extent.only_unscored and not extent.news:
+            return {"as_of": as_of.isoformat(), "scored": {}, "candidates": 0}
+        scored, candidates = _replace_candidates(connection, tenant_id, run_id, as_of, rules, extent)
+        connection.execute(
+            _MARK.encode(),
+            {"tenant": tenant_id, "run": run_id, "as_of": as_of, "rules": rules.digest, "candidates": candidates},
+        )
+    return {"as_of": as_of.isoformat(), "scored": scored, "candidates": candidates}
 
 
-def read_inputs(connection: psycopg.Connection, tenant_id: str, configs: Configs, as_of: date) -> Inputs:
-    """What was known about the tenant, as the engine wants it. Deleted things are not scored."""
-    custom = [criterion.field for criterion in configs.fit.custom]
-    tenant = {"tenant": tenant_id, "as_of": as_of, "custom": custom}
-    # the chosen fields of the source's own record, for custom criteria
-    chosen = (
-        "(select jsonb_object_agg(field, source_data ->> field) from unnest(%(custom)s::text[]) as field)"
-        if custom
-        else "null::jsonb"
-    )
-    return Inputs(
-        accounts=_frame(
-            connection,
-            sql.SQL(
-                "select id as account_id, industry, employee_count::float8, annual_revenue::float8, {} as custom"
-                " from canonical.accounts"
-                " where tenant_id = %(tenant)s and deleted_at is null and external_id <> '_none'"
-            ).format(sql.SQL(chosen)),
-            tenant,
-        ),
-        people=_frame(
-            connection,
-            "select id as person_id, account_id, title, industry, employee_count::float8,"
-            " annual_revenue::float8"
-            " from canonical.people where tenant_id = %(tenant)s and deleted_at is null",
-            tenant,
-        ),
-        signals=_frame(
-            connection,
-            "select person_id, signal, day, sum(count)::bigint as count from rollups.rollup_person_signals_daily"
-            " where tenant_id = %(tenant)s and day <= %(as_of)s group by 1, 2, 3 having sum(count) > 0",
-            tenant,
-        ),
-        opportunities=_frame(
-            connection,
-            "select opportunity_id, account_id, is_closed,"
-            " (days_in_stage_before + greatest(%(as_of)s::date - stage_entered_on, 0))::float8 as days_in_stage"
-            " from rollups.rollup_opportunity_facts where tenant_id = %(tenant)s and not is_deleted",
-            tenant,
-        ),
-        opportunity_contacts=_frame(
-            connection,
-            "select opportunity_id, person_id from rollups.rollup_opportunity_contacts where tenant_id = %(tenant)s",
-            tenant,
-        ),
-        previous=_frame(
-            connection,
-            "select entity_type, entity_id, fit_high, engagement_high from scores.engagements"
-            " where tenant_id = %(tenant)s",
-            tenant,
-        ),
-    )
+@dataclass(frozen=True)
+class _LastMark:
+    as_of: date
+    rules: str
+    opportunities_known_until: Any
+    is_published: bool
 
 
-def _frame(
-    connection: psycopg.Connection, query: LiteralString | sql.Composed, parameters: dict[str, Any]
-) -> pd.DataFrame:
-    cursor = connection.execute(query, parameters)
-    assert cursor.description is not None
-    frame = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description])
-    if "day" in frame:
-        frame["day"] = pd.to_datetime(frame["day"])
-    return frame
+def _last_mark(connection: psycopg.Connection, tenant_id: str) -> _LastMark | None:
+    row = connection.execute(
+        "select as_of, rules, opportunities_known_until, is_published from scores.scoring_marks where tenant_id = %s",
+        [tenant_id],
+    ).fetchone()
+    return _LastMark(*row) if row else None
 
 
-def _write(
-    connection: psycopg.Connection, tenant_id: str, run_id: str, as_of: date, version: int, scores: pd.DataFrame
-) -> None:
-    # COPY goes into a temporary table: PostgreSQL refuses it for tables under policies
-    columns = sql.SQL(", ").join(map(sql.Identifier, CANDIDATE_COLUMNS))
-    connection.execute(
-        "create temporary table scored (entity_type text, entity_id text, fit_score numeric, engagement_score numeric,"
-        " combined_score numeric, tier text, fit_high boolean, engagement_high boolean, score_breakdown jsonb)"
-        " on commit drop"
-    )
-    with connection.cursor().copy(sql.SQL("copy scored ({}) from stdin").format(columns)) as copy:
-        for row in scores[list(CANDIDATE_COLUMNS)].itertuples(index=False, name=None):
-            copy.write_row(row)
-    connection.execute(
-        sql.SQL(
-            "insert into scores.score_candidates (tenant_id, run_id, as_of, score_version, {columns})"
-            " select %s, %s, %s, %s, {columns} from scored"
-        ).format(columns=columns),
-        [tenant_id, run_id, as_of, version],
-    )
+def _note_the_rest(connection: psycopg.Connection, tenant_id: str, until: Any) -> None:
+    """What no trigger noted, and whoever is tied to what was noted."""
+    connection.execute(_CHANGED_DEALS, {"tenant": tenant_id, "until": until})
+    connection.execute(_CONTACTS_GONE, {"tenant": tenant_id})
+    while connection.execute(_TIED, {"tenant": tenant_id}).rowcount:
+        pass
+
+
+def _replace_candidates(
+    connection: psycopg.Connection, tenant_id: str, run_id: str, as_of: date, rules: Rules, extent: Extent
+) -> tuple[dict[str, int], int]:
+    """Counts of what was scored, by type, and of candidates."""
+    for table in CANDIDATE_TABLES:
+        connection.execute(
+            sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
+        )
+    bulk.make_temporary(connection, "scored", CANDIDATES)
+    grouping = group_candidates.Grouping(connection, tenant_id, rules) if rules.buying_groups else None
+    scored: dict[str, int] = {}
+    candidates = 0
+    with bulk.reader(tenant_id) as reader:
+        known = Known(
+            reader,
+            tenant_id,
+            as_of,
+            custom=[criterion.field for criterion in rules.configs.fit.custom],
+            solution_field=rules.solution_field,
+            window=rules.window,
+            only_unscored=extent.only_unscored,
+        )
+    for portion in known:
+        found = score(portion.inputs, rules.configs, as_of)
+        for kind, count in found.table["entity_type"].value_counts().items():
+            scored[str(kind)] = scored.get(str(kind), 0) + int(count)
+        chosen = np.flatnonzero(_is_candidate(found.table, portion, rules.score_version, extent))
+        reasons = found.breakdowns(chosen)
+        bulk.copy_in(connection, "scored", _columns(found.table.iloc[chosen], reasons))
+        connection.execute(
+            "insert into scores.score_candidates (tenant_id, run_id, as_of, score_version, entity_type, entity_id,"
+            " fit_score, engagement_score, combined_score, tier, fit_high, engagement_high, score_breakdown)"
+            " select %s, %s, %s, %s, scored.* from scored",
+            [tenant_id, run_id, as_of, rules.score_version],
+        )
+        connection.execute("truncate scored")
+        candidates += len(chosen)
+        if grouping is not None:
+            grouping.add(portion, found, extent.news, everything=extent.everything)
+    return scored, candidates
+
+
+def _is_candidate(table: pd.DataFrame, portion: Portion, version: int, extent: Extent) -> Flags:
+    """Where a value would move, and where something is new: then the reasons may have moved all the same."""
+    assert (table["entity_id"].to_numpy() == portion.published["entity_id"].to_numpy()).all()
+    if extent.everything or extent.only_unscored:
+        return np.ones(len(table), dtype=bool)
+    before = portion.published
+    moved = ~before["is_known"].to_numpy(dtype=bool)
+    for name in VALUES:
+        now = table[name].to_numpy(dtype=object) if name != "score_version" else np.full(len(table), version)
+        then = before[name].to_numpy(dtype=object)
+        moved |= (now != then) & ~(pd.isna(now) & pd.isna(then))
+    return moved | _with_news(portion, extent.news)
+
+
+def _with_news(portion: Portion, news: frozenset[str]) -> Flags:
+    inputs = portion.inputs
+    people = inputs.people["account_id"].where(inputs.people["account_id"].notna(), inputs.people["person_id"])
+    units = pd.concat([inputs.accounts["account_id"], inputs.opportunities["account_id"], people])
+    return np.asarray(units.isin(news).to_numpy(), dtype=bool)
+
+
+def _columns(table: pd.DataFrame, reasons: Objects) -> list[list[str]]:
+    return [
+        table["entity_type"].tolist(),
+        table["entity_id"].tolist(),
+        *(_text(table[name]) for name in ("fit_score", "engagement_score", "combined_score")),
+        table["tier"].tolist(),
+        *(_text(table[name]) for name in ("fit_high", "engagement_high")),
+        reasons.tolist(),
+    ]
+
+
+def _text(column: pd.Series) -> list[str]:
+    return ["" if value is None else str(value) for value in column.tolist()]

@@ -120,7 +120,8 @@ def test_after_an_erasure_nothing_tells_of_the_person_and_no_sync_brings_them_ba
     with database.control_session(customer.tenant.id) as connection:
         ((group,),) = connection.execute(
             "insert into scores.buying_groups (id, tenant_id, account_id)"
-            " select gen_random_uuid(), tenant_id, id from canonical.accounts limit 1 returning id"
+            " select gen_random_uuid(), tenant_id, id from canonical.accounts limit 1"
+            " on conflict (tenant_id, account_id, solution_tag) do update set name = excluded.name returning id"
         ).fetchall()
         connection.execute(
             "insert into scores.buying_group_members (id, tenant_id, buying_group_id, discovered_email)"

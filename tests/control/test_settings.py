@@ -28,8 +28,10 @@ SEEN_IN = {
     "defaultScoringVersion": "test_a_tenant_can_be_pinned_to_the_configurations_of_an_earlier_version",
     "historyMaterialPoints": "test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice",
     "features.writeback": "test_writeback_is_off_until_the_feature_is_on",
+    "features.buyingGroups": "test_buying_groups_are_formed_unless_the_feature_is_off",
     "bots.userAgents": "test_a_program_that_the_tenant_names_counts_as_a_machine",
     "domains.personal": "test_a_domain_that_the_tenant_names_makes_nobody_a_colleague",
+    "buyingGroups.solutionField": "test_the_field_that_the_tenant_names_says_what_a_deal_is_about",
 }
 
 
@@ -60,8 +62,10 @@ def test_a_tenant_that_says_nothing_has_the_platforms_settings(tenant: Tenant) -
         "defaultScoringVersion": (None, "default"),
         "historyMaterialPoints": (1.0, "default"),
         "features.writeback": (False, "default"),
+        "features.buyingGroups": (True, "default"),
         "bots.userAgents": ([], "default"),
         "domains.personal": ([], "default"),
+        "buyingGroups.solutionField": (None, "default"),
     }
 
 
@@ -210,7 +214,25 @@ def test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice(
     moved_much = history_after(100, 3)
     moved_at_all = history_after(0, 6)
     assert moved_at_all > moved_much
-    assert moved_at_all == count(tenant, "scores.engagements")
+    assert moved_at_all == count(tenant, "scores.engagements where as_of = '2026-03-16'")
+
+
+def test_buying_groups_are_formed_unless_the_feature_is_off(tenant: Tenant, company: companies.Company) -> None:
+    change(tenant, "features.buyingGroups=false")
+    pipeline.run(tenant.slug, as_of=TODAY)
+    assert count(tenant, "scores.buying_groups") == 0
+    change(tenant, unset=("features.buyingGroups",))
+    pipeline.run(tenant.slug, as_of=TODAY)
+    assert count(tenant, "scores.buying_groups") > 0
+
+
+def test_the_field_that_the_tenant_names_says_what_a_deal_is_about(tenant: Tenant, company: companies.Company) -> None:
+    pipeline.run(tenant.slug, as_of=TODAY)
+    own = count(tenant, "scores.buying_groups")
+    change(tenant, "buyingGroups.solutionField=name")
+    pipeline.run(tenant.slug, as_of=TODAY)
+    assert count(tenant, "scores.buying_groups where solution_tag is not null") > 0
+    assert count(tenant, "scores.buying_groups where solution_tag is null") == own
 
 
 def test_a_tenant_can_be_pinned_to_the_configurations_of_an_earlier_version(

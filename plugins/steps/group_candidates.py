@@ -1,0 +1,194 @@
+"""The buying groups of a portion, as candidates for publication beside the scores.
+
+Groups are formed anew for accounts of which something changed, and for those with somebody whose engagement is high
+enough to be evidence of a role, now or at the last publication: it fades from day to day. All others stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, LiteralString
+
+import numpy as np
+import orjson
+import pandas as pd
+import psycopg
+
+from scoring.arrays import numbers
+from scoring.engine import Scored
+from scoring.groups import GroupInputs, Groups, groups
+from scoring.rollup import ACTIVE_FROM
+from steps import bulk
+from steps.bulk import plain
+from steps.score_inputs import Portion
+from steps.score_rules import Rules
+
+_GROUPS: dict[str, LiteralString] = {
+    "account_id": "text",
+    "solution_tag": "text",
+    "opportunity_id": "text",
+    "template": "text",
+    "completeness_score": "numeric",
+    "engaged_completeness": "numeric",
+    "missing_roles": "jsonb",
+    "candidates_for_gaps": "jsonb",
+}
+_MEMBERS: dict[str, LiteralString] = {
+    "account_id": "text",
+    "solution_tag": "text",
+    "person_id": "text",
+    "discovered_email": "text",
+    "discovery_source": "text",
+    "role": "text",
+    "role_confidence": "numeric",
+    "role_source": "text",
+    "is_confirmed": "boolean",
+}
+_FOUND = """
+select g.account_id, g.solution_tag, m.person_id, m.discovered_email as email, m.discovery_source as source, m.role,
+    m.is_confirmed
+from scores.buying_group_members as m
+join scores.buying_groups as g on g.tenant_id = m.tenant_id and g.id = m.buying_group_id
+where m.tenant_id = %s and (m.is_confirmed or m.person_id is null)
+order by m.id
+"""
+
+
+# Of the account's own group the tag is '', which on its way in is null.
+_TAKEN_OVER: tuple[LiteralString, ...] = (
+    "insert into scores.regrouped_accounts (tenant_id, account_id) select %(tenant)s, account_id from regrouped",
+    "insert into scores.group_candidates (tenant_id, account_id, solution_tag, opportunity_id, template,"
+    " completeness_score, engaged_completeness, missing_roles, candidates_for_gaps)"
+    " select %(tenant)s, account_id, coalesce(solution_tag, ''), opportunity_id, template, completeness_score,"
+    " engaged_completeness, missing_roles, candidates_for_gaps from grouped",
+    "insert into scores.group_member_candidates (tenant_id, account_id, solution_tag, person_id, discovered_email,"
+    " discovery_source, role, role_confidence, role_source, is_confirmed)"
+    " select %(tenant)s, account_id, coalesce(solution_tag, ''), person_id, discovered_email, discovery_source, role,"
+    " role_confidence, role_source, is_confirmed from joined",
+)
+
+
+class Grouping:
+    """Writes the candidates of one run. Whom people confirmed and whom connectors discovered is read once."""
+
+    def __init__(self, connection: psycopg.Connection, tenant_id: str, rules: Rules) -> None:
+        self._connection, self._tenant_id, self._rules = connection, tenant_id, rules
+        bulk.make_temporary(connection, "grouped", _GROUPS)
+        bulk.make_temporary(connection, "joined", _MEMBERS)
+        bulk.make_temporary(connection, "regrouped", {"account_id": "text"})
+        cursor = connection.execute(_FOUND, [tenant_id])
+        assert cursor.description is not None
+        kept = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description], dtype=object)
+        self._confirmed = kept[kept["is_confirmed"].astype(bool)]
+        self._discovered = kept[kept["person_id"].isna()].assign(title=None)
+
+    def add(self, portion: Portion, scored: Scored, news: frozenset[str], *, everything: bool) -> None:
+        people, engaged = portion.inputs.people, scored.table[scored.table["entity_type"] == "person"]
+        if everything:
+            accounts = set(portion.inputs.accounts["account_id"])
+        else:
+            before = portion.published[portion.published["entity_type"] == "person"]["engagement_score"]
+            most = np.fmax(numbers(before), numbers(engaged["engagement_score"]))
+            active = most >= ACTIVE_FROM
+            accounts = _to_regroup(portion, set(people["person_id"][active]), news)
+        if not accounts:
+            return
+        self._write(accounts, groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates))
+
+    def _inputs(self, portion: Portion, scored: Scored, engaged: pd.DataFrame, accounts: set[str]) -> GroupInputs:
+        inputs = portion.inputs
+        opportunities = inputs.opportunities[inputs.opportunities["account_id"].isin(accounts)]
+        contacts = inputs.opportunity_contacts
+        contacts = contacts[contacts["opportunity_id"].isin(opportunities["opportunity_id"])]
+        with_account = inputs.people["account_id"]
+        # who has no account may still be a contact
+        taking_part = with_account.isin(accounts) | (
+            with_account.isna() & inputs.people["person_id"].isin(contacts["person_id"])
+        )
+        people = inputs.people[taking_part]
+        evidence = scored.engagement_evidence()
+        return GroupInputs(
+            people=people,
+            opportunities=opportunities,
+            contacts=contacts,
+            discovered=self._discovered[self._discovered["account_id"].isin(accounts)],
+            evidence=evidence[evidence["person_id"].isin(people["person_id"])],
+            confirmed=self._confirmed[self._confirmed["account_id"].isin(accounts)],
+            engagement=engaged[["entity_id", "engagement_score"]].rename(columns={"entity_id": "person_id"}),
+        )
+
+    def _write(self, accounts: set[str], found: Groups) -> None:
+        gaps = _gaps(found.candidates)
+        table = found.groups
+        keys = list(zip(table["account_id"], _tags(table), strict=True))
+        bulk.copy_in(self._connection, "regrouped", [sorted(accounts)])
+        bulk.copy_in(
+            self._connection,
+            "grouped",
+            [
+                [account for account, _ in keys],
+                [tag for _, tag in keys],
+                _or_null(table["opportunity_id"]),
+                [self._rules.template_ids[name] if name else "" for name in table["template"]],
+                _or_null(table["completeness"]),
+                _or_null(table["engaged_completeness"]),
+                [orjson.dumps(roles).decode() for roles in table["missing_roles"]],
+                [gaps.get(key, "[]") for key in keys],
+            ],
+        )
+        members = found.members
+        bulk.copy_in(
+            self._connection,
+            "joined",
+            [
+                members["account_id"].tolist(),
+                _tags(members),
+                *(_or_null(members[name]) for name in ("person_id", "discovered_email", "discovery_source")),
+                *(_or_null(members[name]) for name in ("role", "role_confidence", "role_source", "is_confirmed")),
+            ],
+        )
+        for statement in _TAKEN_OVER:
+            self._connection.execute(statement, {"tenant": self._tenant_id})
+        self._connection.execute("truncate regrouped, grouped, joined")
+
+
+def _to_regroup(portion: Portion, active: set[str], news: frozenset[str]) -> set[str]:
+    """Accounts of the portion with news or with somebody active, and those that share a contact with one of them."""
+    people, deals = portion.inputs.people, portion.inputs.opportunities
+    account_of = dict(zip(people["person_id"], people["account_id"], strict=True))
+    account_of_deal = dict(zip(deals["opportunity_id"], deals["account_id"], strict=True))
+    ours = set(portion.inputs.accounts["account_id"])
+    found = (ours & news) | {account for one in active if (account := account_of[one]) is not None}
+    contacts = portion.inputs.opportunity_contacts
+    ties = [
+        (account_of_deal[deal], account_of.get(person), person)
+        for deal, person in zip(contacts["opportunity_id"], contacts["person_id"], strict=True)
+        if account_of_deal[deal] != account_of.get(person)
+    ]
+    found |= {account for account, home, person in ties if home is None and (person in active or person in news)}
+    while (
+        more := {
+            one for account, home, _ in ties for one in (account, home) if home is not None and found & {account, home}
+        }
+        - found
+    ):
+        found |= more
+    return found & ours
+
+
+def _gaps(candidates: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Who could fill the gaps of each group, as JSON, the best first."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    tags = _tags(candidates)
+    told = ("role", "rank", "person_id", "discovered_email", "confidence", "reason")
+    for account, tag, *row in zip(candidates["account_id"], tags, *(candidates[name] for name in told), strict=True):
+        found.setdefault((account, tag), []).append(dict(zip(told, row, strict=True)))
+    return {key: orjson.dumps(rows).decode() for key, rows in found.items()}
+
+
+def _tags(table: pd.DataFrame) -> list[str]:
+    return _or_null(table["solution_tag"])
+
+
+def _or_null(column: Iterable[Any]) -> list[str]:
+    return ["" if value is None else plain(value) if isinstance(value, str) else str(value) for value in column]
