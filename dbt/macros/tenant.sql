@@ -39,14 +39,19 @@
 
 {#
     For models that read only what changed: few rows out of many are looked up one by one, others are joined. Both
-    arguments are queries for a number.
+    arguments are queries for a number. What is looked up is mostly in memory, so a look-up is not reckoned as a seek.
 #}
 {% macro plan_for(size, of) -%}
     {%- if target.name != "deploy" -%}
-        select set_config(
-            'enable_nestloop', case when changed <= 20000 and changed * 50 < existing then 'on' else 'off' end, true
-        )
-        from (select ({{ size }}) as changed, ({{ of }}) as existing) as sizes
+        select
+            set_config('enable_nestloop', case when is_little then 'on' else 'off' end, true),
+            set_config(
+                'random_page_cost', case when is_little then '1.1' else current_setting('random_page_cost') end, true
+            )
+        from (
+            select changed <= 20000 and changed * 50 < existing as is_little
+            from (select ({{ size }}) as changed, ({{ of }}) as existing) as sizes
+        ) as it
     {%- endif -%}
 {%- endmacro %}
 

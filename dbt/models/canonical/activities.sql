@@ -222,3 +222,5 @@ left join {{ ref("accounts") }} as accounts
     on
         what.tenant_id = accounts.tenant_id
         and what.id = accounts.id
+-- rows of a first load that come in the order of time find the page of an index where the one before left it
+order by told.occurred_at

@@ -95,3 +95,5 @@ full outer join recorded
         and counted.signal = recorded.signal
         and counted.day = recorded.day
 where coalesce(counted.times, 0) <> coalesce(recorded.times, 0)
+-- in the order of the key: a first load then meets each page of its index once
+order by tenant_id, person_id, day, signal
