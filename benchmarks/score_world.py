@@ -151,8 +151,8 @@ with news as (
     returning tenant_id, person_id, day
 )
 
-insert into canonical.touched_person_days (tenant_id, person_id, day)
-select tenant_id, person_id, day from news
+insert into canonical.touched_person_days (tenant_id, person_id, days)
+select tenant_id, person_id, array[day] from news
 """
 # what the rollup does with the days that it has recounted
 RECOUNTED = "delete from canonical.touched_person_days where tenant_id = %(tenant)s"

@@ -47,7 +47,7 @@ PERMISSIONS = {
     "mapping.reset": "manager",
     "template.show": "viewer",
     "template.set": "manager",
-    "score.explain": "viewer",
+    "score.show": "viewer",
     "group.show": "viewer",
     "group.confirm": "manager",
     "group.withdraw": "manager",

@@ -22,7 +22,7 @@ class Explained:
 def run(slug: str, kind: str, named: str, *, actor: str) -> Explained:
     """The published score of what is `named`, and its reasons. MisuseError if there is no such thing."""
     tenant_id = registry.tenant(slug).id
-    access.require(tenant_id, actor, "score.explain")
+    access.require(tenant_id, actor, "score.show")
     with database.control_session(tenant_id) as connection:
         found = entities.find(connection, tenant_id, kind, named)
         with connection.cursor(row_factory=dict_row) as cursor:

@@ -136,6 +136,7 @@ NAMED_OTHERWISE = {
     "audit": "audit.read",
     "prove": "tenant.prove",
     "run": "run.start",
+    "explain": "score.show",
     "sync": "run.start",
     "transform": "run.start",
     "quarantine": "quarantine.list",

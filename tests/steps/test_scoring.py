@@ -102,7 +102,7 @@ NEWS: dict[str, str] = {
         with done as (
             insert into rollups.rollup_person_signals_daily (tenant_id, person_id, signal, day, count, known_since)
             select tenant_id, id, 'demo_request', '2026-03-10', 2, now() from canonical.people
-            where tenant_id = %(tenant)s order by id limit 1 returning tenant_id, person_id, day
+            where tenant_id = %(tenant)s order by id limit 1 returning tenant_id, person_id, array[day] as days
         ), noted as (insert into canonical.touched_person_days select * from done)
         select
     """,
