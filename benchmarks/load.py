@@ -211,7 +211,7 @@ def verdicts(results: list[Result]) -> list[tuple[str, bool]]:
     ours = of[OURS]
     times_dlt, times_bare = ours.rate / of[DLT].rate, ours.seconds / of[BARE].seconds
     return [
-        (f"{times_dlt:.1f} times the rows per second of dlt; at least {TIMES_DLT} promised", times_dlt >= TIMES_DLT),
+        (f"{times_dlt:.2f} times the rows per second of dlt; at least {TIMES_DLT} promised", times_dlt >= TIMES_DLT),
         (
             f"{times_bare:.2f} times the time of bare COPY and INSERT; at most {TIMES_BARE} promised",
             times_bare <= TIMES_BARE,
