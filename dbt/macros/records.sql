@@ -229,3 +229,35 @@
         delete from canonical.touched_attributes where entity = '{{ entity }}'
     {%- endif -%}
 {%- endmacro %}
+
+
+{#
+    Of `present`, in which a model says how its things are now: the rows that differ from what it last wrote down, and
+    those of which it has written nothing. Its whole history stays.
+#}
+{% macro told_anew(id, columns) -%}
+    select
+        present.tenant_id,
+        present.{{ id }},
+        present.{{ columns | join(", present.") }},
+        now() as known_since
+    from present
+    {% if is_incremental() -%}
+        left join (
+            select distinct on (known.tenant_id, known.{{ id }}) known.*
+            from {{ this }} as known
+            inner join present
+                on
+                    known.tenant_id = present.tenant_id
+                    and known.{{ id }} = present.{{ id }}
+            order by known.tenant_id asc, known.{{ id }} asc, known.known_since desc
+        ) as recorded
+            on
+                present.tenant_id = recorded.tenant_id
+                and present.{{ id }} = recorded.{{ id }}
+        where
+            recorded.{{ id }} is null
+            or (present.{{ columns | join(", present.") }})
+            is distinct from (recorded.{{ columns | join(", recorded.") }})
+    {%- endif -%}
+{%- endmacro %}

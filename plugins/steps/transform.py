@@ -61,9 +61,7 @@ def run(
     """
     started = time.monotonic()
     tenant = registry.tenant(slug)
-    with database.run_session(tenant.id, application="transform") as connection:
-        variables = rules.variables(connection, tenant.id)
-    chosen = plan.of(variables, database.conninfo_in_force(database.run_login(tenant.id))).part(select)
+    chosen = _plan_of(tenant.id).part(select)
     about_run = {"clarity.tenant_id": tenant.id, "clarity.run_id": run_id, "clarity.fence": str(fence)}
     with ExitStack() as open_ones:
         connections: SimpleQueue[psycopg.Connection] = SimpleQueue()
@@ -96,11 +94,13 @@ def run(
 
 def tables(slug: str, select: Sequence[str]) -> list[str]:
     """The models that a run of this tenant with this selection writes. MisuseError if there are none."""
-    tenant = registry.tenant(slug)
-    with database.run_session(tenant.id, application="transform") as connection:
-        variables = rules.variables(connection, tenant.id)
-    known = plan.of(variables, database.conninfo_in_force(database.run_login(tenant.id)))
-    return known.names(select)
+    return _plan_of(registry.tenant(slug).id).names(select)
+
+
+def _plan_of(tenant_id: str) -> Plan:
+    with database.run_session(tenant_id, application="transform") as connection:
+        in_force = rules.variables(connection, tenant_id)
+    return plan.of(in_force, database.conninfo_in_force(database.run_login(tenant_id)))
 
 
 def _carry_out(
@@ -116,17 +116,15 @@ def _carry_out(
     failed_tests: list[FailedTest] = []
     stopped: set[str] = set()
 
-    def conclude(task: Task, result: ModelResult | FailedTest | None) -> None:
-        match result:
-            case ModelResult():
-                models.append(result)
-                if on_result:
-                    on_result(result)
-            case FailedTest():
-                failed_tests.append(result)
-        if result is not None and getattr(result, "status", None) != SUCCESS:
+    def note(task: Task, result: ModelResult | FailedTest | None) -> None:
+        if isinstance(result, FailedTest):
+            failed_tests.append(result)
+        elif result is not None:
+            models.append(result)
+            if on_result:
+                on_result(result)
+        if isinstance(result, FailedTest) or (result and result.status != SUCCESS):
             stopped.add(task.id)
-        order.done(task.id)
 
     with ThreadPoolExecutor(CONNECTIONS, "transform") as hands:
         at_work: dict[Future[ModelResult | FailedTest | None], Task] = {}
@@ -134,13 +132,14 @@ def _carry_out(
             for task in map(tasks.__getitem__, order.get_ready()):
                 if stopped.isdisjoint(task.needs):
                     at_work[hands.submit(_carry_out_one, task, connections)] = task
-                elif isinstance(task, Model):
-                    conclude(task, ModelResult(task.name, "skipped", 0, 0.0))
-                else:
-                    stopped.add(task.id)
-                    order.done(task.id)
+                    continue
+                # a test that nobody asks stops nobody: what it would have passed needs the same models
+                note(task, ModelResult(task.name, "skipped", 0, 0.0) if isinstance(task, Model) else None)
+                order.done(task.id)
             for done in wait(at_work, return_when=FIRST_COMPLETED).done:
-                conclude(at_work.pop(done), done.result())
+                task = at_work.pop(done)
+                note(task, done.result())
+                order.done(task.id)
     return models, failed_tests
 
 

@@ -1,6 +1,8 @@
+{% set columns = ["account_id", "title", "industry", "employee_count", "annual_revenue", "custom", "is_deleted"] %}
+
 {{ config(
     unique_key=["tenant_id", "person_id", "known_since"],
-    merge_exclude_columns=["account_id", "title", "industry", "employee_count", "annual_revenue", "custom", "is_deleted"],
+    merge_exclude_columns=columns,
     indexes=[{"columns": ["tenant_id", "person_id", "known_since"], "unique": true}],
     meta={"append_only": true},
     pre_hook="{{ plan_for(touched_attributes('person'), known_things('person')) }}",
@@ -35,49 +37,6 @@ present as (
         on
             touched.tenant_id = people.tenant_id
             and touched.id = people.id
-),
-
-recorded as (
-    {% if is_incremental() -%}
-        select distinct on (known.tenant_id, known.person_id) known.*
-        from touched
-        inner join {{ this }} as known
-            on
-                touched.tenant_id = known.tenant_id
-                and touched.id = known.person_id
-        order by known.tenant_id asc, known.person_id asc, known.known_since desc
-    {%- else -%}
-        select
-            *,
-            now() as known_since
-        from present
-        where false
-    {%- endif %}
 )
 
-select
-    present.tenant_id,
-    present.person_id,
-    present.account_id,
-    present.title,
-    present.industry,
-    present.employee_count,
-    present.annual_revenue,
-    present.custom,
-    present.is_deleted,
-    now() as known_since
-from present
-left join recorded
-    on
-        present.tenant_id = recorded.tenant_id
-        and present.person_id = recorded.person_id
-where
-    recorded.person_id is null
-    or (
-        present.account_id, present.title, present.industry, present.employee_count, present.annual_revenue,
-        present.custom, present.is_deleted
-    )
-    is distinct from (
-        recorded.account_id, recorded.title, recorded.industry, recorded.employee_count, recorded.annual_revenue,
-        recorded.custom, recorded.is_deleted
-    )
+{{ told_anew("person_id", columns) }}
