@@ -87,7 +87,7 @@ def command_line_of(process: psutil.Process) -> str:
 
 
 def deployed_home() -> Path:
-    """What `clarity migrate` leaves behind, at rest. Made once in a test run, and copied: that takes a tenth of a second."""
+    """What `clarity migrate` leaves behind, at rest. Made once in a test run and copied: that takes no time at all."""
     from steps import deploy
     from warehouse import server
     from warehouse.home import locked
