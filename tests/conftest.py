@@ -1,4 +1,4 @@
-"""A real platform for the tests: an embedded PostgreSQL for each of pytest's processes, deployed, with fresh tenants."""
+"""A real platform for the tests: an embedded PostgreSQL for each process of a run, deployed, with fresh tenants."""
 
 import os
 import shutil

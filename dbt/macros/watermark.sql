@@ -91,9 +91,13 @@
 {%- endmacro %}
 
 
-{# Whether this model has read anything before that it does not read now: asked once, not for each version. #}
-{% macro has_read_before(reader) -%}
-    (select max(mark.seq) > 0 from {{ marks() }} as mark where mark.model = '{{ reader }}')
+{# Whether there are versions that this model has read before: asked once, not for each version. #}
+{% macro has_read_before(union_model, reader) -%}
+    {%- set conditions = [] -%}
+    {%- for stream in streams_under(union_model) -%}
+        {%- do conditions.append("(" ~ bound("seq", stream, reader) ~ ") > 0") -%}
+    {%- endfor -%}
+    ({{ conditions | join(" or ") or "false" }})
 {%- endmacro %}
 
 

@@ -67,7 +67,7 @@ contested as (
         arrived.source_id
     from arrived
     where
-        {{ has_read_before("activities") }}
+        {{ has_read_before("int_activities__unioned", "activities") }}
         -- looked up one by one, whatever the planner thinks of their number: to join is to read all of raw
         and exists (
             select 1
@@ -78,7 +78,7 @@ contested as (
                 and earlier.source_id = arrived.source_id
                 and {{ before_window("earlier", "int_activities__unioned", "activities") }}
                 and earlier.source_updated_at > coalesce(arrived.source_updated_at, '-infinity')
-            offset 0
+            offset 0 -- noqa: AM09
         )
     union
     select
