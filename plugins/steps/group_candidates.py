@@ -7,6 +7,7 @@ enough to be evidence of a role, now or at the last publication: it fades from d
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import numpy as np
@@ -68,6 +69,15 @@ _TAKEN_OVER: tuple[LiteralString, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Formed:
+    """Columns of text, as `bulk.copy_in` takes them: accounts that were looked at, their groups, and the members."""
+
+    accounts: list[list[str]]
+    groups: list[list[str]]
+    members: list[list[str]]
+
+
 class Grouping:
     """Writes the candidates of one run. Whom people confirmed and whom connectors discovered is read once."""
 
@@ -82,7 +92,7 @@ class Grouping:
         self._confirmed = kept[kept["is_confirmed"].astype(bool)]
         self._discovered = kept[kept["person_id"].isna()].assign(title=None)
 
-    def add(self, portion: Portion, scored: Scored, news: frozenset[str], *, everything: bool) -> None:
+    def formed(self, portion: Portion, scored: Scored, news: frozenset[str], *, everything: bool) -> Formed | None:
         people, engaged = portion.inputs.people, scored.table[scored.table["entity_type"] == "person"]
         if everything:
             accounts = set(portion.inputs.accounts["account_id"])
@@ -92,8 +102,16 @@ class Grouping:
             active = most >= ACTIVE_FROM
             accounts = _to_regroup(portion, set(people["person_id"][active]), news)
         if not accounts:
-            return
-        self._write(accounts, groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates))
+            return None
+        return self._as_text(accounts, groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates))
+
+    def write(self, formed: Formed) -> None:
+        bulk.copy_in(self._connection, "regrouped", formed.accounts)
+        bulk.copy_in(self._connection, "grouped", formed.groups)
+        bulk.copy_in(self._connection, "joined", formed.members)
+        for statement in _TAKEN_OVER:
+            self._connection.execute(statement, {"tenant": self._tenant_id})
+        self._connection.execute("truncate regrouped, grouped, joined")
 
     def _inputs(self, portion: Portion, scored: Scored, engaged: pd.DataFrame, accounts: set[str]) -> GroupInputs:
         inputs = portion.inputs
@@ -117,15 +135,13 @@ class Grouping:
             engagement=engaged[["entity_id", "engagement_score"]].rename(columns={"entity_id": "person_id"}),
         )
 
-    def _write(self, accounts: set[str], found: Groups) -> None:
+    def _as_text(self, accounts: set[str], found: Groups) -> Formed:
         gaps = _gaps(found.candidates)
-        table = found.groups
+        table, members = found.groups, found.members
         keys = list(zip(table["account_id"], _tags(table), strict=True))
-        bulk.copy_in(self._connection, "regrouped", [sorted(accounts)])
-        bulk.copy_in(
-            self._connection,
-            "grouped",
-            [
+        return Formed(
+            accounts=[sorted(accounts)],
+            groups=[
                 [account for account, _ in keys],
                 [tag for _, tag in keys],
                 _or_null(table["opportunity_id"]),
@@ -135,21 +151,13 @@ class Grouping:
                 [orjson.dumps(roles).decode() for roles in table["missing_roles"]],
                 [gaps.get(key, "[]") for key in keys],
             ],
-        )
-        members = found.members
-        bulk.copy_in(
-            self._connection,
-            "joined",
-            [
+            members=[
                 members["account_id"].tolist(),
                 _tags(members),
                 *(_or_null(members[name]) for name in ("person_id", "discovered_email", "discovery_source")),
                 *(_or_null(members[name]) for name in ("role", "role_confidence", "role_source", "is_confirmed")),
             ],
         )
-        for statement in _TAKEN_OVER:
-            self._connection.execute(statement, {"tenant": self._tenant_id})
-        self._connection.execute("truncate regrouped, grouped, joined")
 
 
 def _to_regroup(portion: Portion, active: set[str], news: frozenset[str]) -> set[str]:

@@ -58,7 +58,9 @@ where c.tenant_id = {tenant}
 """
 _PUBLISHED: LiteralString = """
 select e.entity_type, e.entity_id, e.fit_score::float8 as fit_score, e.engagement_score::float8 as engagement_score,
-    e.combined_score::float8 as combined_score, e.tier, e.fit_high, e.engagement_high, e.score_version
+    e.combined_score::float8 as combined_score, e.tier, e.fit_high, e.engagement_high, e.score_version,
+    e.told_fit_score::float8 as told_fit_score, e.told_engagement_score::float8 as told_engagement_score,
+    e.told_combined_score::float8 as told_combined_score, e.told_tier
 from scores.engagements as e
 where e.tenant_id = {tenant}
 """
@@ -87,6 +89,8 @@ _OF_UNSCORED: dict[str, LiteralString] = {
     ),
 }
 VALUES = ("fit_score", "engagement_score", "combined_score", "tier", "fit_high", "engagement_high", "score_version")
+# what history last said of each
+TOLD = ("told_fit_score", "told_engagement_score", "told_combined_score", "told_tier")
 
 
 @dataclass(frozen=True)
@@ -307,5 +311,5 @@ def _in_force(table: pa.Table, kind: str, ids: pa.ChunkedArray) -> pa.Table:
     """A row for each id: the score in force, nulls where there is none."""
     own = table.filter(pc.equal(table["entity_type"], kind))
     places = _places(ids, own["entity_id"])
-    found = own.select(list(VALUES)).take(pa.array(places, mask=places < 0))
+    found = own.select([*VALUES, *TOLD]).take(pa.array(places, mask=places < 0))
     return found.append_column("entity_id", ids).append_column("is_known", pa.array(places >= 0))

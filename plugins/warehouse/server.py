@@ -69,7 +69,7 @@ SETTINGS: Mapping[str, str] = {
     "fsync": "on",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "wal_compression": "on",
+    "wal_compression": "off",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
     "autovacuum": "on",

@@ -1,0 +1,19 @@
+-- ── a day later nearly every score is another ────────────────────────────────────────────────────────────────────
+
+-- A row that is rewritten finds room on its own page, and as long as no index holds what changed, no index is touched.
+-- scored_at changes with every score. Of all kinds of index only BRIN lets such a row stay where it is: it keeps the
+-- first and the last time of some pages, not an entry per row.
+drop index scores.engagements_scored_at_idx;
+create index on scores.engagements using brin (scored_at);
+alter table scores.engagements set (fillfactor = 50);
+alter table scores.buying_groups set (fillfactor = 60);
+alter table scores.buying_group_members set (fillfactor = 80);
+
+-- Who makes a candidate has read the score in force beside it: there it is decided what history says.
+truncate scores.score_candidates;
+alter table scores.score_candidates
+    add column told_fit_score numeric,
+    add column told_engagement_score numeric,
+    add column told_combined_score numeric,
+    add column told_tier text,
+    add column is_material boolean not null;
