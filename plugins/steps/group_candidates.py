@@ -2,11 +2,12 @@
 
 Groups are formed anew for accounts of which something changed, and for those with somebody whose engagement is high
 enough to be evidence of a role, now or at the last publication: it fades from day to day. All others stay as they are.
+Of members only those become candidates of whom something else is said than what is in force, and those who are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -44,6 +45,7 @@ _MEMBERS: dict[str, LiteralString] = {
     "role_confidence": "numeric",
     "role_source": "text",
     "is_confirmed": "boolean",
+    "is_gone": "boolean",
 }
 _FOUND = """
 select g.account_id, g.solution_tag, m.person_id, m.discovered_email as email, m.discovery_source as source, m.role,
@@ -63,9 +65,9 @@ _TAKEN_OVER: tuple[LiteralString, ...] = (
     " select %(tenant)s, account_id, coalesce(solution_tag, ''), opportunity_id, template, completeness_score,"
     " engaged_completeness, missing_roles, candidates_for_gaps from grouped",
     "insert into scores.group_member_candidates (tenant_id, account_id, solution_tag, person_id, discovered_email,"
-    " discovery_source, role, role_confidence, role_source, is_confirmed)"
+    " discovery_source, role, role_confidence, role_source, is_confirmed, is_gone)"
     " select %(tenant)s, account_id, coalesce(solution_tag, ''), person_id, discovered_email, discovery_source, role,"
-    " role_confidence, role_source, is_confirmed from joined",
+    " role_confidence, role_source, is_confirmed, is_gone from joined",
 )
 
 
@@ -103,7 +105,8 @@ class Grouping:
             accounts = _to_regroup(portion, set(people["person_id"][active]), news)
         if not accounts:
             return None
-        return self._as_text(accounts, groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates))
+        found = groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates)
+        return self._as_text(accounts, found, portion.members[portion.members["account_id"].isin(accounts)])
 
     def write(self, formed: Formed) -> None:
         bulk.copy_in(self._connection, "regrouped", formed.accounts)
@@ -135,9 +138,10 @@ class Grouping:
             engagement=engaged[["entity_id", "engagement_score"]].rename(columns={"entity_id": "person_id"}),
         )
 
-    def _as_text(self, accounts: set[str], found: Groups) -> Formed:
+    def _as_text(self, accounts: set[str], found: Groups, in_force: pd.DataFrame) -> Formed:
         gaps = _gaps(found.candidates)
-        table, members = found.groups, found.members
+        table = found.groups
+        members, gone = _news_of(found.members, in_force)
         keys = list(zip(table["account_id"], _tags(table), strict=True))
         return Formed(
             accounts=[sorted(accounts)],
@@ -151,13 +155,43 @@ class Grouping:
                 [orjson.dumps(roles).decode() for roles in table["missing_roles"]],
                 [gaps.get(key, "[]") for key in keys],
             ],
-            members=[
-                members["account_id"].tolist(),
-                _tags(members),
-                *(_or_null(members[name]) for name in ("person_id", "discovered_email", "discovery_source")),
-                *(_or_null(members[name]) for name in ("role", "role_confidence", "role_source", "is_confirmed")),
-            ],
+            members=[now + before for now, before in zip(_joined(members), _left(gone), strict=True)],
         )
+
+
+# Account, tag, and the person or the e-mail of somebody discovered.
+_Key = tuple[Any, ...]
+
+
+def _news_of(members: pd.DataFrame, in_force: pd.DataFrame) -> tuple[pd.DataFrame, list[_Key]]:
+    """The members of whom something else is said than what is in force, and the keys of those who are gone."""
+    said = ("role", "role_confidence", "role_source")
+    before = dict(
+        zip(_keys(in_force, in_force["who"]), zip(*(in_force[name] for name in said), strict=True), strict=True)
+    )
+    who = members["person_id"].where(members["person_id"].notna(), members["discovered_email"])
+    now = zip(_keys(members, who), zip(*(members[name] for name in said), strict=True), strict=True)
+    is_news = [before.pop(key, None) != told for key, told in now]
+    return members[np.array(is_news, dtype=bool)], list(before)
+
+
+def _keys(table: pd.DataFrame, who: pd.Series) -> Iterator[_Key]:
+    return zip(table["account_id"], table["solution_tag"], who, strict=True)
+
+
+def _joined(members: pd.DataFrame) -> list[list[str]]:
+    """As _MEMBERS names them."""
+    found = [members["account_id"].tolist(), _tags(members)]
+    found += [_or_null(members[name]) for name in ("person_id", "discovered_email", "discovery_source")]
+    found += [_or_null(members[name]) for name in ("role", "role_confidence", "role_source", "is_confirmed")]
+    return [*found, ["false"] * len(members)]
+
+
+def _left(gone: list[_Key]) -> list[list[str]]:
+    """Of who is gone nothing is said but who it is."""
+    accounts, tags, who = ([key[place] for key in gone] for place in range(3))
+    nothing = [""] * len(gone)
+    return [accounts, _or_null(tags), who, *(nothing for _ in range(6)), ["true"] * len(gone)]
 
 
 def _to_regroup(portion: Portion, active: set[str], news: frozenset[str]) -> set[str]:

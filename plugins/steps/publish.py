@@ -198,15 +198,11 @@ where m.tenant_id = %(tenant)s and m.id = known.id
 
 VANISHED_MEMBERS = """
 delete from scores.buying_group_members as m
-using scores.buying_groups as g
-join scores.regrouped_accounts as r on r.tenant_id = g.tenant_id and r.account_id = g.account_id
-where m.tenant_id = %(tenant)s and g.tenant_id = m.tenant_id and g.id = m.buying_group_id and not m.is_confirmed
-    and not exists (
-        select from scores.group_member_candidates as c
-        where c.tenant_id = g.tenant_id and c.account_id = g.account_id
-            and c.solution_tag = coalesce(g.solution_tag, '')
-            and coalesce(c.person_id, lower(c.discovered_email)) = coalesce(m.person_id, lower(m.discovered_email))
-    )
+using scores.group_member_candidates as c
+join scores.buying_groups as g
+    on g.tenant_id = c.tenant_id and g.account_id = c.account_id and coalesce(g.solution_tag, '') = c.solution_tag
+where c.tenant_id = %(tenant)s and c.is_gone and m.tenant_id = c.tenant_id and m.buying_group_id = g.id
+    and c.person_id = coalesce(m.person_id, lower(m.discovered_email)) and not m.is_confirmed
 """
 
 CHANGED_MEMBERS = """
@@ -215,7 +211,7 @@ set role = c.role, role_confidence = c.role_confidence, role_source = c.role_sou
 from scores.group_member_candidates as c
 join scores.buying_groups as g
     on g.tenant_id = c.tenant_id and g.account_id = c.account_id and coalesce(g.solution_tag, '') = c.solution_tag
-where c.tenant_id = %(tenant)s and m.tenant_id = c.tenant_id and m.buying_group_id = g.id
+where c.tenant_id = %(tenant)s and not c.is_gone and m.tenant_id = c.tenant_id and m.buying_group_id = g.id
     and coalesce(c.person_id, lower(c.discovered_email)) = coalesce(m.person_id, lower(m.discovered_email))
     and not m.is_confirmed
     and (m.role, m.role_confidence, m.role_source) is distinct from (c.role, c.role_confidence, c.role_source)
@@ -238,7 +234,7 @@ from (
     join scores.buying_groups as g
         on g.tenant_id = c.tenant_id and g.account_id = c.account_id
         and coalesce(g.solution_tag, '') = c.solution_tag
-    where c.tenant_id = %(tenant)s
+    where c.tenant_id = %(tenant)s and not c.is_gone
 ) as told
 left join scores.buying_group_members as taken on taken.id = told.id
 where not exists (

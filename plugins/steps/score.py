@@ -182,6 +182,7 @@ def _replace_candidates(
             window=rules.window,
             only_unscored=extent.only_unscored,
         )
+
     def write(columns: list[list[str]], formed: group_candidates.Formed | None) -> None:
         bulk.copy_in(connection, "scored", columns)
         connection.execute(_TAKEN_OVER, [tenant_id, run_id, as_of, rules.score_version])

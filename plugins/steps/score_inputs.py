@@ -64,7 +64,15 @@ select e.entity_type, e.entity_id, e.fit_score::float8 as fit_score, e.engagemen
 from scores.engagements as e
 where e.tenant_id = {tenant}
 """
-QUERIES = (_ACCOUNTS, _PEOPLE, _OPPORTUNITIES, _CONTACTS, _SIGNALS, _PUBLISHED)
+# Of members whom nobody confirmed: who they are, as publication knows them, and what is said of them.
+_MEMBERS: LiteralString = """
+select g.account_id, g.solution_tag, coalesce(m.person_id, lower(m.discovered_email)) as who, m.role,
+    m.role_confidence::float8 as role_confidence, m.role_source
+from scores.buying_group_members as m
+join scores.buying_groups as g on g.tenant_id = m.tenant_id and g.id = m.buying_group_id
+where m.tenant_id = {tenant} and not m.is_confirmed
+"""
+QUERIES = (_ACCOUNTS, _PEOPLE, _OPPORTUNITIES, _CONTACTS, _SIGNALS, _PUBLISHED, _MEMBERS)
 # What a run of the same day and the same rules adds to each query.
 _OF_UNSCORED: dict[str, LiteralString] = {
     "accounts": " and id in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
@@ -83,6 +91,7 @@ _OF_UNSCORED: dict[str, LiteralString] = {
         " union all select f.opportunity_id from rollups.rollup_opportunity_facts as f join scores.unscored as u"
         " on u.tenant_id = f.tenant_id and u.id = f.account_id where f.tenant_id = {tenant})"
     ),
+    "members": " and g.account_id in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
     "contacts": (
         " and c.opportunity_id in (select f.opportunity_id from rollups.rollup_opportunity_facts as f"
         " join scores.unscored as u on u.tenant_id = f.tenant_id and u.id = f.account_id where f.tenant_id = {tenant})"
@@ -99,11 +108,13 @@ class Portion:
 
     The engine's inputs, whose people have an email, opportunities a solution_tag and contacts a role as well.
     `published` has a row for each row that the engine makes of them, in its order: the score in force, empty where
-    there is none.
+    there is none. `members` are those of buying groups in force: account_id, solution_tag, who, role, role_confidence,
+    role_source.
     """
 
     inputs: Inputs
     published: pd.DataFrame
+    members: pd.DataFrame
 
 
 class Known:
@@ -152,6 +163,9 @@ class Known:
         signals = _SIGNALS + (_OF_UNSCORED["signals"] if only_unscored else "")
         batches = reader.batches(signals, first=first.isoformat(), **parameters)
         self._daily = _Daily(batches, self._people.rows["id"], first)
+        members = read("members", _MEMBERS)
+        of_member = np.append(number, -1)[_places(members["account_id"], accounts["id"])]
+        self._members = _Cut.of(members, "who", of_member, self.portions)
         in_force = read("published", _PUBLISHED)
         self._subjects = (
             ("account", self._accounts, "id"),
@@ -184,6 +198,7 @@ class Known:
                     previous=published[published["is_known"]],
                 ),
                 published,
+                self._members.frame(number),
             )
 
 

@@ -17,3 +17,11 @@ alter table scores.score_candidates
     add column told_combined_score numeric,
     add column told_tier text,
     add column is_material boolean not null;
+
+-- Of members too only what is another becomes a candidate; who is gone is told, and nothing is said of them.
+truncate scores.group_member_candidates;
+alter table scores.group_member_candidates
+    alter column role drop not null,
+    alter column role_confidence drop not null,
+    alter column is_confirmed drop not null,
+    add column is_gone boolean not null;
