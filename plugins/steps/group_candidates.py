@@ -16,7 +16,7 @@ import orjson
 import pandas as pd
 import psycopg
 
-from scoring.arrays import numbers
+from scoring.arrays import Flags, numbers
 from scoring.engine import Scored
 from scoring.groups import GroupInputs, Groups, groups
 from scoring.rollup import ACTIVE_FROM
@@ -106,7 +106,7 @@ class Grouping:
         if not accounts:
             return None
         found = groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates)
-        return self._as_text(accounts, found, portion.members[portion.members["account_id"].isin(accounts)])
+        return self._as_text(accounts, found, portion.members[_among(portion.members["account_id"], accounts)])
 
     def write(self, formed: Formed) -> None:
         bulk.copy_in(self._connection, "regrouped", formed.accounts)
@@ -118,23 +118,24 @@ class Grouping:
 
     def _inputs(self, portion: Portion, scored: Scored, engaged: pd.DataFrame, accounts: set[str]) -> GroupInputs:
         inputs = portion.inputs
-        opportunities = inputs.opportunities[inputs.opportunities["account_id"].isin(accounts)]
+        opportunities = inputs.opportunities[_among(inputs.opportunities["account_id"], accounts)]
         contacts = inputs.opportunity_contacts
-        contacts = contacts[contacts["opportunity_id"].isin(opportunities["opportunity_id"])]
+        contacts = contacts[_among(contacts["opportunity_id"], set(opportunities["opportunity_id"]))]
         with_account = inputs.people["account_id"]
         # who has no account may still be a contact
-        taking_part = with_account.isin(accounts) | (
-            with_account.isna() & inputs.people["person_id"].isin(contacts["person_id"])
+        taking_part = _among(with_account, accounts) | (
+            with_account.isna().to_numpy() & _among(inputs.people["person_id"], set(contacts["person_id"]))
         )
         people = inputs.people[taking_part]
+        members = set(people["person_id"])
         evidence = scored.engagement_evidence()
         return GroupInputs(
             people=people,
             opportunities=opportunities,
             contacts=contacts,
-            discovered=self._discovered[self._discovered["account_id"].isin(accounts)],
-            evidence=evidence[evidence["person_id"].isin(people["person_id"])],
-            confirmed=self._confirmed[self._confirmed["account_id"].isin(accounts)],
+            discovered=self._discovered[_among(self._discovered["account_id"], accounts)],
+            evidence=evidence[_among(evidence["person_id"], members)],
+            confirmed=self._confirmed[_among(self._confirmed["account_id"], accounts)],
             engagement=engaged[["entity_id", "engagement_score"]].rename(columns={"entity_id": "person_id"}),
         )
 
@@ -157,6 +158,10 @@ class Grouping:
             ],
             members=[now + before for now, before in zip(_joined(members), _left(gone), strict=True)],
         )
+
+
+def _among(column: pd.Series, those: set[str]) -> Flags:
+    return np.fromiter((one in those for one in column.tolist()), dtype=bool, count=len(column))
 
 
 # Account, tag, and the person or the e-mail of somebody discovered.

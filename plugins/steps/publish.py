@@ -29,7 +29,7 @@ class Check:
     failing: LiteralString  # a condition on score_candidates, true for a row that must not be published
 
 
-CHECKS = (
+ON_VALUES = (
     Check(
         "scores_within_bounds",
         "a score is outside 0 to 100",
@@ -42,14 +42,14 @@ CHECKS = (
         "engagement_score is null or combined_score is null or tier is null",
     ),
     Check("tier_known", "the tier is none of ours", "tier not in ('hot', 'warm', 'cool', 'cold')"),
-    Check(
-        "entity_known",
-        "what was scored is not in canonical any more",
-        "not exists (select from canonical.accounts as e where c.entity_type = 'account' and e.id = c.entity_id)"
-        " and not exists (select from canonical.people as e where c.entity_type = 'person' and e.id = c.entity_id)"
-        " and not exists"
-        " (select from canonical.opportunities as e where c.entity_type = 'opportunity' and e.id = c.entity_id)",
-    ),
+)
+KNOWN = Check(
+    "entity_known",
+    "what was scored is not in canonical any more",
+    "not exists (select from canonical.accounts as e where c.entity_type = 'account' and e.id = c.entity_id)"
+    " and not exists (select from canonical.people as e where c.entity_type = 'person' and e.id = c.entity_id)"
+    " and not exists"
+    " (select from canonical.opportunities as e where c.entity_type = 'opportunity' and e.id = c.entity_id)",
 )
 
 HISTORY = """
@@ -74,7 +74,11 @@ insert into scores.engagements as e (
     told_tier
 )
 select
-    md5(concat_ws('|', c.tenant_id, c.entity_type, c.entity_id))::uuid::text,
+    -- a change that is not material is one of a row in force, which keeps its id
+    case
+        when c.is_material then md5(concat_ws('|', c.tenant_id, c.entity_type, c.entity_id))::uuid::text
+        else c.entity_id
+    end,
     c.tenant_id, c.entity_type, c.entity_id, c.as_of, c.fit_score, c.engagement_score, c.combined_score, c.tier,
     c.fit_high, c.engagement_high, c.score_version, c.score_breakdown, c.told_fit_score, c.told_engagement_score,
     c.told_combined_score, c.told_tier
@@ -84,9 +88,9 @@ on conflict (tenant_id, entity_type, entity_id) do update set
     as_of = excluded.as_of, fit_score = excluded.fit_score, engagement_score = excluded.engagement_score,
     combined_score = excluded.combined_score, tier = excluded.tier, fit_high = excluded.fit_high,
     engagement_high = excluded.engagement_high, score_version = excluded.score_version,
-    score_breakdown = excluded.score_breakdown, scored_at = now(), told_fit_score = excluded.told_fit_score,
-    told_engagement_score = excluded.told_engagement_score, told_combined_score = excluded.told_combined_score,
-    told_tier = excluded.told_tier
+    score_breakdown = excluded.score_breakdown, scored_at = now(), updated_at = now(),
+    told_fit_score = excluded.told_fit_score, told_engagement_score = excluded.told_engagement_score,
+    told_combined_score = excluded.told_combined_score, told_tier = excluded.told_tier
 where
     (e.engagement_score, e.combined_score, e.fit_score, e.tier, e.fit_high, e.engagement_high, e.score_version,
         e.score_breakdown)
@@ -256,7 +260,7 @@ def run(tenant_id: str, run_id: str, fence: int) -> dict[str, int]:
         waiting = _waiting(connection, tenant_id, run_id)
         if waiting is None:
             return NOTHING
-        _plan(connection, tenant_id)
+        _plan(connection, tenant_id, waiting)
         breaches = _breaches(connection, tenant_id, run_id)
         if not breaches:
             done = _publish(connection, tenant_id)
@@ -287,11 +291,9 @@ def _waiting(connection: psycopg.Connection, tenant_id: str, run_id: str) -> int
     return int(mark[0])
 
 
-def _plan(connection: psycopg.Connection, tenant_id: str) -> None:
+def _plan(connection: psycopg.Connection, tenant_id: str, waiting: int) -> None:
     many = connection.execute(
-        "select (select count(*) from scores.score_candidates where tenant_id = %(tenant)s)"
-        " + (select count(*) from scores.group_member_candidates where tenant_id = %(tenant)s) > %(many)s",
-        {"tenant": tenant_id, "many": MANY},
+        "select %s + count(*) > %s from scores.group_member_candidates where tenant_id = %s", [waiting, MANY, tenant_id]
     ).fetchone()
     if many == (True,):
         connection.execute("set local enable_nestloop = off")
@@ -313,14 +315,26 @@ def _publish(connection: psycopg.Connection, tenant_id: str) -> dict[str, int]:
         connection.execute(
             sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
         )
-    connection.execute("update scores.scoring_marks set is_published = true where tenant_id = %s", [tenant_id])
+    connection.execute(
+        "update scores.scoring_marks set is_published = true, moved_at = case when %s then now() else moved_at end"
+        " where tenant_id = %s",
+        [done["moved"] > 0, tenant_id],
+    )
     return done
 
 
 def _breaches(connection: psycopg.Connection, tenant_id: str, run_id: str) -> list[str]:
     """Failed checks, a sentence each; their rows are noted."""
     found = []
-    for check in CHECKS:
+    # candidates are wide: one look at all of them says whether any value needs a closer one
+    any_failing = sql.SQL(" or ").join(sql.SQL("({})").format(sql.SQL(check.failing)) for check in ON_VALUES)
+    suspicious = connection.execute(
+        sql.SQL("select exists (select from scores.score_candidates where tenant_id = %s and ({}))").format(
+            any_failing
+        ),
+        [tenant_id],
+    ).fetchone()
+    for check in (*(ON_VALUES if suspicious == (True,) else ()), KNOWN):
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
                 sql.SQL(

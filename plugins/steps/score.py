@@ -82,8 +82,12 @@ union
 select %(tenant)s, ties.other from ties join scores.unscored as u on u.tenant_id = %(tenant)s and u.id = ties.one
 on conflict do nothing
 """
-_TAKEN_OVER: LiteralString = f"""
-insert into scores.score_candidates (tenant_id, run_id, as_of, score_version, {", ".join(CANDIDATES)})
+_TAKEN_OVER = """
+insert into scores.score_candidates (
+    tenant_id, run_id, as_of, score_version, entity_type, entity_id, fit_score, engagement_score, combined_score, tier,
+    fit_high, engagement_high, told_fit_score, told_engagement_score, told_combined_score, told_tier, is_material,
+    score_breakdown
+)
 select %s, %s, %s, %s, scored.* from scored
 """
 _MARK = """
@@ -168,6 +172,8 @@ def _replace_candidates(
         connection.execute(
             sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
         )
+    # else what is copied of a portion goes through the disk before it is taken over
+    connection.execute("set local temp_buffers = '96MB'")
     bulk.make_temporary(connection, "scored", CANDIDATES)
     grouping = group_candidates.Grouping(connection, tenant_id, rules) if rules.buying_groups else None
     scored: dict[str, int] = {}

@@ -266,7 +266,8 @@ def _frame(table: pa.Table, rows: slice) -> pd.DataFrame:
 
 
 def _objects(column: pa.ChunkedArray) -> pd.Series:
-    return pd.Series(column.to_pylist(), dtype=object)
+    is_text = pa.types.is_string(column.type)
+    return pd.Series(column.to_numpy() if is_text else column.to_pylist(), dtype=object)
 
 
 class _Daily:
