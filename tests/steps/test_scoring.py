@@ -263,16 +263,12 @@ def test_history_tells_what_moved_by_a_point_since_it_last_told_something(
     assert admin.execute(idle.encode(), {"tenant": people.id}).fetchone() == (0, True)
 
 
-def test_who_changes_a_score_in_another_way_moves_its_time_of_change(people: Tenant, admin: psycopg.Connection) -> None:
+def test_a_score_that_is_changed_by_hand_tells_when_it_was(people: Tenant, admin: psycopg.Connection) -> None:
     run(people)
-    moved = one(
-        admin,
-        "with changed as (update scores.engagements set tier = 'hot' where tenant_id = %(tenant)s and tier = 'cold'"
-        " returning old.updated_at as before, new.updated_at as after)"
-        " select count(*) > 0 and bool_and(after > before) from changed",
-        people,
-    )
-    assert moved
+    query = "select array_agg(updated_at > scored_at order by id) from scores.engagements where tenant_id = %(tenant)s"
+    assert not any(one(admin, query, people))
+    admin.execute("update scores.engagements set told_tier = 'hot' where tenant_id = %s", [people.id])
+    assert all(one(admin, query, people))
 
 
 def test_a_portion_that_the_database_refuses_ends_the_run_and_leaves_no_mark(
