@@ -267,7 +267,7 @@ def test_a_score_that_is_changed_by_hand_tells_when_it_was(people: Tenant, admin
     run(people)
     query = "select array_agg(updated_at > scored_at order by id) from scores.engagements where tenant_id = %(tenant)s"
     assert not any(one(admin, query, people))
-    admin.execute("update scores.engagements set told_tier = 'hot' where tenant_id = %s", [people.id])
+    admin.execute("update scores.engagements set told_fit_score = -1 where tenant_id = %s", [people.id])
     assert all(one(admin, query, people))
 
 
