@@ -40,16 +40,20 @@
 {#
     For models that read only what changed: few rows out of many are looked up one by one, others are joined. Both
     arguments are queries for a number. What is looked up is mostly in memory, so a look-up is not reckoned as a seek.
+    `without_hashing` is for a model whose joins all have an index, and whose few rows the planner takes for many.
 #}
-{% macro plan_for(size, of) -%}
+{% macro plan_for(size, of, without_hashing=false) -%}
     {%- if target.name != "deploy" -%}
         select
             set_config('enable_nestloop', case when is_little then 'on' else 'off' end, true),
             set_config(
                 'random_page_cost', case when is_little then '1.1' else current_setting('random_page_cost') end, true
             )
+            {%- if without_hashing -%}
+                , set_config('enable_hashjoin', case when is_little then 'off' else 'on' end, true)
+            {%- endif %}
         from (
-            select changed <= 20000 and changed * 50 < existing as is_little
+            select changed <= 20000 and changed * 20 < existing as is_little
             from (select ({{ size }}) as changed, ({{ of }}) as existing) as sizes
         ) as it
     {%- endif -%}

@@ -56,3 +56,6 @@ begin
     end if;
 end $$;
 grant execute on function control.analyze_if_grown(regclass) to clarity_pipeline;
+
+-- What a person did on a day is counted anew when one of it changes, and costs the same however much they ever did.
+create index on canonical.activities (tenant_id, person_id, occurred_at);
