@@ -48,10 +48,8 @@
             set_config('enable_nestloop', case when is_little then 'on' else 'off' end, true),
             set_config(
                 'random_page_cost', case when is_little then '1.1' else current_setting('random_page_cost') end, true
-            )
-            {%- if without_hashing -%}
-                , set_config('enable_hashjoin', case when is_little then 'off' else 'on' end, true)
-            {%- endif %}
+            ),
+            set_config('enable_hashjoin', case when is_little and {{ without_hashing }} then 'off' else 'on' end, true)
         from (
             select changed <= 20000 and changed * 20 < existing as is_little
             from (select ({{ size }}) as changed, ({{ of }}) as existing) as sizes
