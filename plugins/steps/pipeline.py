@@ -110,9 +110,19 @@ def publish(slug: str, run_id: str) -> dict[str, Any]:
         return {**published, "marts": transforming.run(slug, run_id, held.fence, select=AFTER_PUBLICATION)}
 
 
-def writeback(slug: str, run_id: str) -> dict[str, Any]:
-    with _stage(slug, run_id, "writeback") as held:
-        return dict(writing.run(held.tenant_id))
+def writeback(slug: str, run_id: str, *, report: Report = print) -> dict[str, Any]:
+    with _stage(slug, run_id, "writeback", report=report) as held:
+        return writing.run(held.tenant_id, run_id, held.fence, report=report)
+
+
+def write_back(slug: str, *, report: Report = lambda _line: None) -> dict[str, Any]:
+    """Only the writeback of a run, in this process."""
+    _runnable(slug)
+    run_id = lease.local_holder()
+    try:
+        return writeback(slug, run_id, report=report)
+    finally:
+        conclude(slug, run_id)
 
 
 def conclude(slug: str, run_id: str) -> None:
@@ -141,7 +151,7 @@ def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Rep
         report("publish")
         publish(slug, run_id)
         report("writeback")
-        writeback(slug, run_id)
+        writeback(slug, run_id, report=report)
     finally:
         conclude(slug, run_id)
     if failed:

@@ -132,9 +132,9 @@ def test_a_stored_setting_that_is_none_stops_what_reads_it_and_can_be_taken_out(
             "update control.tenants set settings = %s where id = %s", [Jsonb({"colour": "blue"}), tenant.id]
         )
     with pytest.raises(ClarityError, match=r"there is no setting 'colour'.*--unset KEY"):
-        writeback.run(tenant.id)
+        writeback.run(tenant.id, "run", 0)
     assert change(tenant, unset=("colour",))
-    assert writeback.run(tenant.id)["writeback"] == "off"
+    assert writeback.run(tenant.id, "run", 0)["writeback"] == "off"
 
 
 def test_only_an_admin_sets_and_a_viewer_may_look(tenant: Tenant) -> None:
@@ -172,9 +172,9 @@ def test_the_timezone_is_the_clock_of_the_tenants_dag(tenant: Tenant) -> None:
 
 def test_writeback_is_off_until_the_feature_is_on(tenant: Tenant) -> None:
     off = "features.writeback is off in the tenant's settings"
-    assert writeback.run(tenant.id)["because"] == off
+    assert writeback.run(tenant.id, "run", 0)["because"] == off
     change(tenant, "features.writeback=true")
-    assert writeback.run(tenant.id)["because"] == "no writeback configuration is enabled"
+    assert writeback.run(tenant.id, "run", 0)["because"] == "no writeback configuration is enabled"
 
 
 def test_a_program_that_the_tenant_names_counts_as_a_machine(tenant: Tenant) -> None:
