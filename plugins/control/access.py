@@ -55,7 +55,7 @@ PERMISSIONS = {
     "writeback_config.set": "manager",
     "writeback_config.enable": "admin",
     "writeback_config.disable": "manager",
-    "writeback.rehearse": "viewer",
+    "writeback.show": "viewer",
     "writeback.list": "viewer",
     "writeback.undo": "admin",
     "writeback.release": "manager",

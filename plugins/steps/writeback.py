@@ -14,7 +14,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.types.json import Jsonb
 
-from connectors.contract import ConnectorError, WaitUntil, Writable, Writer
+from connectors.contract import ConnectorError, Fatal, WaitUntil, Writable, Writer
 from control import settings
 from steps import provision
 from steps.source import Source
@@ -66,6 +66,11 @@ class Outcome:
     failures: list[dict[str, Any]] = field(default_factory=list)
     left_because: str = ""
 
+    @property
+    def lost(self) -> int:
+        """What a job is still at work on is not lost while the vendor makes us wait."""
+        return sum(self.counts[outcome] for outcome in LOST if outcome != "sending" or not self.left_because)
+
 
 def run(tenant_id: str, run_id: str, fence: int, *, report: Report = lambda _line: None) -> dict[str, Any]:
     """Send what changed. The summary says off, and why, or how many records came to which end.
@@ -75,7 +80,6 @@ def run(tenant_id: str, run_id: str, fence: int, *, report: Report = lambda _lin
     with database.run_session(tenant_id, autocommit=True, application="writeback") as connection:
         if because := off_because(connection, tenant_id):
             return {"writeback": "off", "because": because}
-        share = settings.effective(connection, tenant_id).writeback.alert_share
         total = Outcome()
         for connector, configs in by_connector(switched_on(connection, tenant_id)).items():
             source = Source(connection, tenant_id, connector)
@@ -86,7 +90,14 @@ def run(tenant_id: str, run_id: str, fence: int, *, report: Report = lambda _lin
             total.problems += done.problems
             total.failures += done.failures
             total.left_because = total.left_because or done.left_because
-    return _judged(run_id, total, share, report)
+        alert = alarm(connection, tenant_id, total.lost, sum(total.counts.values()))
+    return _judged(run_id, total, alert, report)
+
+
+def alarm(connection: psycopg.Connection, tenant_id: str, lost: int, tried: int) -> str:
+    """What to say if more than the tenant's share of the records is lost; nothing if not."""
+    share = settings.effective(connection, tenant_id).writeback.alert_share
+    return f"{lost:,} of {tried:,} records were not written, more than {share:.0%}" if lost > share * tried else ""
 
 
 def off_because(connection: psycopg.Connection, tenant_id: str) -> str:
@@ -143,7 +154,11 @@ async def look_at_targets(writer: Writer, receipts: Receipts, configs: Sequence[
     """Ask the CRM what its fields are like, for the models to go by. A sentence for each that can't be written."""
     problems = []
     for config in configs:
-        found = await look(writer, config.entity, config.field_map)
+        try:
+            found = await look(writer, config.entity, config.field_map)
+        except Fatal as error:
+            # the object itself is hidden: the others go on
+            found = Found(problems=[str(error)])
         problems += found.problems
         with landing.fenced(receipts.connection, receipts.fence):
             keep_targets(receipts.connection, receipts.tenant_id, config, found)
@@ -186,16 +201,16 @@ def _tell_configs(
 def _complaint(done: Outcome) -> str:
     """What is lost, and what can't be written; nothing if all is well."""
     parts = list(dict.fromkeys(done.problems))
-    if lost := sum(done.counts[outcome] for outcome in LOST):
+    if done.lost:
         named = "; ".join(
             f"{each['stream']} {each['record_id']} ({each['name']}): {each['error'] or NOT_KNOWN}"
             for each in done.failures[:3]
         )
-        parts.append(f"{lost:,} records were not written: {named}")
+        parts.append(f"{done.lost:,} records were not written: {named}")
     return ". ".join(part.rstrip(". ") for part in parts)
 
 
-def _judged(run_id: str, total: Outcome, share: float, report: Report) -> dict[str, Any]:
+def _judged(run_id: str, total: Outcome, alert: str, report: Report) -> dict[str, Any]:
     counts = {outcome: number for outcome, number in sorted(total.counts.items()) if number}
     summary: dict[str, Any] = {
         "writeback": "on",
@@ -204,12 +219,10 @@ def _judged(run_id: str, total: Outcome, share: float, report: Report) -> dict[s
         "failures": total.failures,
         "problems": total.problems,
         "left_because": total.left_because,
-        "alert": "",
+        "alert": alert,
     }
-    lost, tried = sum(total.counts[outcome] for outcome in LOST), sum(total.counts.values())
-    if tried and lost / tried > share:
-        summary["alert"] = f"{lost:,} of {tried:,} records were not written, more than {share:.0%}"
-        report(f"ALERT: {summary['alert']}")
+    if alert:
+        report(f"ALERT: {alert}")
     if total.left_because:
         report(f"{total.counts['left']:,} records stay for the next run: {total.left_because}")
     if complaint := _complaint(total):

@@ -272,15 +272,16 @@ class Receipts:
                 error=error,
             )
 
-    def put_back(self, ids: Sequence[str]) -> None:
-        """Of these nothing was sent: what this run wanted it still wants, an earlier run's wish has passed."""
+    def unsent(self, ids: Sequence[str], *, again: bool) -> None:
+        """Of these nothing was sent. They are to be sent `again`, or the models decide anew."""
         with self._transaction():
             self._say(
                 "update scores.writeback_receipts as r set"
-                " outcome = case when r.run_id = %(run)s then 'planned' else 'unsent' end,"
-                " settled_at = case when r.run_id = %(run)s then null else now() end"
+                " outcome = case when %(again)s then 'planned' else 'unsent' end,"
+                " settled_at = case when %(again)s then null else now() end"
                 " where r.tenant_id = %(tenant)s and r.id = any(%(ids)s) and r.outcome = 'sending'",
                 ids=list(ids),
+                again=again,
             )
 
     def refused(self, stream: str, receipts: Iterable[Receipt], outcome: LiteralString) -> None:
@@ -305,9 +306,19 @@ class Receipts:
         with self._transaction():
             return self._say(
                 "update scores.writeback_receipts as r set outcome = 'left', error = %(error)s, settled_at = now()"
-                " where r.tenant_id = %(tenant)s and r.connector_id = %(connector)s and r.run_id = %(run)s"
-                " and (r.outcome = 'planned' or r.outcome = 'sending' and r.ticket is null)",
+                " where (r.tenant_id, r.connector_id) = (%(tenant)s, %(connector)s)"
+                " and r.run_id = %(run)s and r.outcome = 'planned'",
                 error=because,
+            )
+
+    def take_back(self, stream: str) -> None:
+        """The vendor would not have the call: nothing of it was carried out, unless a job has begun."""
+        with self._transaction():
+            self._say(
+                "update scores.writeback_receipts as r set outcome = 'planned'"
+                " where (r.tenant_id, r.connector_id) = (%(tenant)s, %(connector)s)"
+                " and r.stream = %(stream)s and r.run_id = %(run)s and r.outcome = 'sending' and r.ticket is null",
+                stream=stream,
             )
 
     def outcomes(self) -> Counter[str]:

@@ -43,7 +43,7 @@ class Rehearsal:
 def run(slug: str, *, actor: str, report: Report = lambda _line: None) -> Rehearsal:
     """Asks the CRM only what its fields are like; what its records show is taken from the last sync."""
     tenant = registry.tenant(slug)
-    access.require(tenant.id, actor, "writeback.rehearse")
+    access.require(tenant.id, actor, "writeback.show")
     with database.run_session(tenant.id, application="writeback rehearsal") as connection:
         rehearsal = Rehearsal(is_off=not settings.effective(connection, tenant.id).features.writeback)
         for connector, configs in by_connector(switched_on(connection, tenant.id)).items():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.contract import Change, Receipt, Retry, Shown, Writer
+from connectors.contract import Change, Receipt, Retry, Shown, WaitUntil, Writer
 from control.writeback_configs import SCORES
 from steps.patience import Patience
 from steps.source import Source
@@ -43,18 +43,19 @@ class Sending:
     undoing: bool = False
     # by stream and field, with the vendor's sentence: nobody's record can have these
     stopped: dict[tuple[str, str], str] = field(default_factory=dict)
-    kept: list[tuple[str, str]] = field(default_factory=list)
+    # records and fields that somebody else changed and that stay so
+    kept: set[tuple[str, str]] = field(default_factory=set)
     _sent: int = 0
     _told: float = 0.0
 
-    async def settle_open(self) -> None:
-        """Find out what became of everything that may have been sent."""
+    async def settle_open(self, *, again: bool = False) -> None:
+        """Find out what became of everything that may have been sent; what was not is to be sent `again`, or not."""
         for ticket in self.receipts.tickets():
             self.report(f"waits for the job {ticket} of an earlier run")
             await self.writer.end_of(ticket)
         for stream in self.receipts.streams("sending"):
             while open_ones := self.receipts.open(stream, "sending", "", SLICE):
-                await self._settle(stream, open_ones)
+                await self._settle(stream, open_ones, again=again)
 
     async def send(self) -> None:
         """Everything that is planned, stream by stream."""
@@ -83,9 +84,12 @@ class Sending:
                     reached = rows[-1].record_id
                 if changes:
                     await self._write(stream, changes, is_last=is_last)
+            except WaitUntil:
+                self.receipts.take_back(stream)
+                raise
             except Retry as error:
                 await patience.wait(error)
-                await self.settle_open()
+                await self.settle_open(again=True)
                 continue
             patience.moved_on()
             after = reached
@@ -107,7 +111,7 @@ class Sending:
                 continue
             wanted, overridden = self._still_wanted(stream, row, there)
             overrides += overridden
-            self.kept += [(row.record_id, each.field) for each in overridden]
+            self.kept |= {(row.record_id, each.field) for each in overridden if each.field not in wanted}
             if self.undoing or any(self.fields[name].canonical in SCORES for name in wanted):
                 shown = {name: there.values.get(name) for name in wanted}
                 intents.append(Intent(row.id, shown, wanted, there.version))
@@ -133,11 +137,8 @@ class Sending:
                 overridden.append(Override(row, name, current, there.changed_by, policy))
                 if policy != "ours":
                     continue
-            if value is None and not self.undoing:
-                continue
             wanted[name] = value
-        kept = [each for each in overridden if each.field not in wanted]
-        return wanted, kept if self.undoing else overridden
+        return wanted, overridden
 
     async def _shown(self, stream: str, names: Sequence[str], rows: Iterable[Planned]) -> dict[str, Shown]:
         ids = [row.record_id for row in rows]
@@ -157,9 +158,7 @@ class Sending:
         if settled["agreed"]:
             self.receipts.settle(settled["agreed"], "agreed")
         if settled["overridden"]:
-            self.receipts.settle(
-                settled["overridden"], "overridden", "somebody changed it after the last sync, and that stays"
-            )
+            self.receipts.settle(settled["overridden"], "overridden", "somebody has changed it since, and that stays")
         if settled["rejected"]:
             sentences = "; ".join(text for (where, _), text in sorted(self.stopped.items()) if where == stream)
             self.receipts.settle(settled["rejected"], "rejected", sentences)
@@ -216,7 +215,7 @@ class Sending:
 
     # ── what may have been sent ──
 
-    async def _settle(self, stream: str, rows: Sequence[Planned]) -> None:
+    async def _settle(self, stream: str, rows: Sequence[Planned], *, again: bool) -> None:
         now = await self._shown(stream, sorted({name for row in rows for name in row.wanted}), rows)
         written: list[Planned] = []
         unsent: list[Planned] = []
@@ -225,8 +224,7 @@ class Sending:
                 (written if _was_written(row, there) else unsent).append(row)
         self.receipts.gone(stream, [row.record_id for row in rows if row.record_id not in now])
         self.receipts.written(stream, [row.record_id for row in written])
-        # of this run they are still to be sent; those of an earlier one the models have decided anew
-        self.receipts.put_back([row.id for row in unsent])
+        self.receipts.unsent([row.id for row in unsent], again=again)
 
 
 def _was_written(row: Planned, there: Shown) -> bool:

@@ -121,10 +121,10 @@ class Api:
         job = {"operation": Operation.update, "object": entity, "contentType": "CSV", "lineEnding": "LF"}
         return dict(await self._call("jobs/ingest", method="POST", data=orjson.dumps(job)))
 
-    async def upload(self, job: str, table: bytes) -> None:
+    async def upload(self, job: str, table: str) -> None:
         """Rows of CSV with a header, for a job that was just made."""
-        csv_type = {"Content-Type": "text/csv; charset=UTF-8"}
-        await self._call(f"jobs/ingest/{job}/batches", method="PUT", data=table, headers=csv_type)
+        # the name of the object is of no account once there is a job
+        await self._in_thread(partial(self._job("any").upload_job_data, job, table))
 
     async def set_update_job(self, job: str, state: Literal["UploadComplete", "Aborted"]) -> None:
         await self._call(f"jobs/ingest/{job}", method="PATCH", data=orjson.dumps({"state": state}))

@@ -51,32 +51,31 @@ class Writer:
         self._api = api
         self._config = config
         self._clock = clock
+        self._described: dict[str, dict[str, Any]] = {}
 
     def streams(self, entity: str) -> Sequence[str]:
         return STREAMS_OF[entity]
 
     async def targets(self, stream: str, fields: Collection[str]) -> dict[str, Target]:
-        entity = OBJECTS[stream]
-        try:
-            described = await self._api.describe(entity)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
-            raise Fatal(
-                f"Salesforce does not show {entity} to this user. Give the user Read and Edit on {entity} (profile or"
-                " permission set), or disable its writeback."
-            ) from None
-        return {str(each["name"]): target_of(each) for each in described.get("fields", ()) if each["name"] in fields}
+        there = await self._fields(stream)
+        return {name: target_of(there[name]) for name in fields if name in there}
 
     def at_once(self, count: int) -> int:
         """Up to the size of a call, so that the look before it is as fresh as it can be; or of a job."""
         return MOST_RECORDS_PER_UPDATE if count <= BULK_ABOVE else MOST_RECORDS_PER_JOB
 
     async def shown(self, stream: str, fields: Sequence[str], record_ids: Sequence[str]) -> AsyncIterator[Shown]:
-        asked = [*fields, VERSION, CHANGED_BY]
+        there = await self._fields(stream)
+        asked = [name for name in (*fields, VERSION, CHANGED_BY) if name in there]
         for start in range(0, len(record_ids), MOST_RECORDS_PER_RETRIEVAL):
             ids = record_ids[start : start + MOST_RECORDS_PER_RETRIEVAL]
-            for row in await self._api.retrieve(OBJECTS[stream], ids, asked):
+            try:
+                rows = await self._api.retrieve(OBJECTS[stream], ids, asked)
+            except Retry:
+                # perhaps because a field has just gone
+                self._described.pop(stream, None)
+                raise
+            for row in rows:
                 if row is not None:
                     values = {name: row.get(name) for name in fields}
                     yield Shown(str(row["Id"]), values, str(row[VERSION]), row.get(CHANGED_BY))
@@ -109,6 +108,22 @@ class Writer:
         except Refused as refused:
             if refused.status != 404:
                 raise
+
+    async def _fields(self, stream: str) -> dict[str, Any]:
+        """What describe shows of the object, by name; asked once."""
+        if stream not in self._described:
+            entity = OBJECTS[stream]
+            try:
+                told = await self._api.describe(entity)
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+                raise Fatal(
+                    f"Salesforce does not show {entity} to this user. Give the user Read and Edit on {entity} (profile"
+                    " or permission set), or disable its writeback."
+                ) from None
+            self._described[stream] = {str(each["name"]): each for each in told.get("fields", ())}
+        return self._described[stream]
 
     # ── in bulk ──
 
@@ -187,7 +202,7 @@ def receipt_of(record_id: str, result: Mapping[str, Any]) -> Receipt:
     return _refused(record_id, code, str(first.get("message") or ""), [str(name) for name in first.get("fields") or ()])
 
 
-def table_of(changes: Sequence[Change]) -> bytes:
+def table_of(changes: Sequence[Change]) -> str:
     """An empty cell leaves the field as it is, so records with other fields fit into the same table."""
     names = sorted({name for change in changes for name in change.values})
     text = StringIO()
@@ -195,7 +210,7 @@ def table_of(changes: Sequence[Change]) -> bytes:
     writer.writerow(["Id", *names])
     for change in changes:
         writer.writerow([change.record_id, *(_cell(change.values, name) for name in names)])
-    return text.getvalue().encode()
+    return text.getvalue()
 
 
 def _cell(values: Mapping[str, Any], name: str) -> Any:

@@ -42,7 +42,7 @@ create table scores.writeback_receipts (
     foreign key (tenant_id, connector_id) references control.connectors (tenant_id, id) on delete cascade
 );
 create index on scores.writeback_receipts (tenant_id, run_id);
-create index on scores.writeback_receipts (tenant_id, connector_id, stream, record_id)
+create unique index on scores.writeback_receipts (tenant_id, connector_id, stream, record_id)
 where outcome in ('planned', 'sending');
 
 -- Each record as we last left it: what somebody else has done since is the difference.
@@ -78,7 +78,8 @@ create table scores.writeback_overrides (
     theirs jsonb,
     -- the vendor's id of whoever changed the record last
     changed_by text,
-    policy text not null check (policy in ('ours', 'theirs', 'ask')),
+    -- ours, theirs or ask, as it was then
+    policy text not null,
     run_id text not null,
     noticed_at timestamptz not null default now(),
     released_at timestamptz,
