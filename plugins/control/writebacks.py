@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
 from control import access, audit
 from warehouse import database
 
@@ -74,6 +76,14 @@ class Drift:
     released_at: datetime | None
 
 
+def plan_for_all(connection: psycopg.Connection) -> None:
+    """For queries of the models over all records, in this transaction: the planner takes them for a few and loops."""
+    connection.execute(
+        "select set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true),"
+        " set_config('work_mem', '64MB', true)"
+    )
+
+
 def runs(tenant_id: str, *, actor: str, limit: int = 20) -> list[Run]:
     """Those that wrote something, the latest first."""
     access.require(tenant_id, actor, "writeback.list")
@@ -92,6 +102,7 @@ def held(tenant_id: str, *, actor: str) -> list[Held]:
     """What waits for somebody: where the policy is ask, and what was undone."""
     access.require(tenant_id, actor, "writeback.list")
     with database.control_session(tenant_id) as connection:
+        plan_for_all(connection)
         rows = connection.execute(
             "select connector, stream, record_id, name, field,"
             " case action when 'ask' then 'somebody changed it' else 'a run was undone' end, shown, wanted"
@@ -121,6 +132,7 @@ def release(tenant_id: str, record_ids: Sequence[str], *, everything: bool = Fal
     access.require(tenant_id, actor, "writeback.release")
     known = {"tenant": tenant_id, "all": everything, "records": list(record_ids)}
     with database.control_session(tenant_id) as connection:
+        plan_for_all(connection)
         released = sorted(
             {
                 str(record_id)

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from connectors.contract import Receipt
+from control import writebacks
 from warehouse import landing
 
 PLAN: LiteralString = """
@@ -132,6 +133,7 @@ class Receipts:
     def plan(self) -> int:
         """What the models propose becomes receipts of this run. Returns how many there are."""
         with self._transaction():
+            writebacks.plan_for_all(self.connection)
             self._say(OVERRIDES)
             return self._say(PLAN)
 

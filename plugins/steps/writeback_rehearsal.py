@@ -8,7 +8,7 @@ from typing import Any, cast
 import psycopg
 
 from connectors.contract import ConnectorError, Writable
-from control import access, audit, registry, settings
+from control import access, audit, registry, settings, writebacks
 from steps.source import Source
 from steps.writeback import Config, by_connector, keep_targets, switched_on
 from steps.writeback_targets import Found, look
@@ -79,6 +79,7 @@ def _asked(source: Source, configs: Sequence[Config]) -> list[Found]:
 
 
 def _read(connection: psycopg.Connection, tenant_id: str, rehearsal: Rehearsal) -> None:
+    writebacks.plan_for_all(connection)
     for connector, stream, record_id, name, shown, wanted in connection.execute(
         "select connector, stream, record_id, name, shown, wanted from staging.int_writeback__changes"
         " where tenant_id = %s order by 1, 2, 3",

@@ -1,5 +1,5 @@
 -- Three values of each field: the one that we last left there, the one that it shows now, the one that we want.
-with told as (
+with told as materialized (
     select
         records.tenant_id,
         targets.connector_id,
