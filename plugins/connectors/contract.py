@@ -254,8 +254,11 @@ class Writer(Protocol):
         """What these records show now. A deleted one is left out."""
         ...
 
-    def write(self, stream: str, changes: Sequence[Change], ticket: Callable[[str], None]) -> AsyncIterator[Receipt]:
-        """Write them, one receipt each. `ticket` is told of a job at the vendor before the vendor begins with it."""
+    def write(self, stream: str, changes: list[Change], ticket: Callable[[str], None]) -> AsyncIterator[Receipt]:
+        """Write them, one receipt each. Takes the list over: nobody else may look into it afterwards.
+
+        `ticket` is told of a job at the vendor before the vendor begins with it.
+        """
         ...
 
     async def end_of(self, ticket: str) -> None:

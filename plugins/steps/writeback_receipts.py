@@ -17,13 +17,20 @@ from connectors.contract import Receipt
 from control import writebacks
 from warehouse import landing
 
+# The models are asked once: over many records that takes seconds.
+CHANGES: LiteralString = """
+create temporary table writeback_changes on commit drop as
+select * from staging.int_writeback__changes
+where tenant_id = %(tenant)s and connector_id = %(connector)s
+"""
+
 PLAN: LiteralString = """
 insert into scores.writeback_receipts (
     tenant_id, connector_id, run_id, stream, entity_type, entity_id, record_id, shown, wanted, seen_version
 )
 select tenant_id, connector_id, %(run)s, stream, entity_type, entity_id, record_id, shown, wanted, version
-from staging.int_writeback__changes
-where tenant_id = %(tenant)s and connector_id = %(connector)s
+from pg_temp.writeback_changes
+where wanted is not null
 """
 
 # What we find changed by somebody else is noted once for each value that they set.
@@ -32,10 +39,10 @@ insert into scores.writeback_overrides as known (
     tenant_id, connector_id, record_id, field, stream, entity_type, entity_id, ours, theirs, changed_by, policy, run_id
 )
 select
-    tenant_id, connector_id, record_id, field, stream, entity_type, entity_id, ours, shown, changed_by, policy, %(run)s
-from staging.int_writeback__fields
-where tenant_id = %(tenant)s and connector_id = %(connector)s and is_overridden
-    and action in ('theirs', 'ask', 'write')
+    c.tenant_id, c.connector_id, c.record_id, o.field, c.stream, c.entity_type, c.entity_id, nullif(o.ours, 'null'),
+    nullif(o.theirs, 'null'), c.changed_by, o.policy, %(run)s
+from pg_temp.writeback_changes as c
+cross join lateral jsonb_to_recordset(c.overridden) as o (field text, ours jsonb, theirs jsonb, policy text)
 on conflict (tenant_id, connector_id, record_id, field) do update set
     ours = excluded.ours, theirs = excluded.theirs, changed_by = excluded.changed_by, policy = excluded.policy,
     run_id = excluded.run_id, noticed_at = now(), released_at = null
@@ -134,6 +141,7 @@ class Receipts:
         """What the models propose becomes receipts of this run. Returns how many there are."""
         with self._transaction():
             writebacks.plan_for_all(self.connection)
+            self._say(CHANGES)
             self._say(OVERRIDES)
             return self._say(PLAN)
 

@@ -82,7 +82,7 @@ def _read(connection: psycopg.Connection, tenant_id: str, rehearsal: Rehearsal) 
     writebacks.plan_for_all(connection)
     for connector, stream, record_id, name, shown, wanted in connection.execute(
         "select connector, stream, record_id, name, shown, wanted from staging.int_writeback__changes"
-        " where tenant_id = %s order by 1, 2, 3",
+        " where tenant_id = %s and wanted is not null order by 1, 2, 3",
         [tenant_id],
     ):
         fields = {target: (shown[target], wanted[target]) for target in sorted(wanted)}

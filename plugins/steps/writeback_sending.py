@@ -92,9 +92,9 @@ class Sending:
                 await self.settle_open(again=True)
                 continue
             patience.moved_on()
-            after = reached
-            if len(changes) < most:
+            if reached == after:
                 return
+            after = reached
 
     # ── the look ──
 
@@ -165,7 +165,7 @@ class Sending:
 
     # ── the call ──
 
-    async def _write(self, stream: str, changes: Sequence[Change], *, is_last: bool) -> None:
+    async def _write(self, stream: str, changes: list[Change], *, is_last: bool) -> None:
         told: list[Receipt] = []
         try:
             async for receipt in self.writer.write(

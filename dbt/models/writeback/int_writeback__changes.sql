@@ -8,9 +8,13 @@ select
     min(entity_id) as entity_id,
     min(name) as name,
     min(version) as version,
-    jsonb_object_agg(field, shown) filter (where action = 'write') as shown,
-    jsonb_object_agg(field, wanted) filter (where action = 'write') as wanted
+    min(changed_by) as changed_by,
+    case when bool_or(is_material) then jsonb_object_agg(field, shown) filter (where action = 'write') end as shown,
+    case when bool_or(is_material) then jsonb_object_agg(field, wanted) filter (where action = 'write') end as wanted,
+    jsonb_agg(jsonb_build_object('field', field, 'ours', ours, 'theirs', shown, 'policy', policy)) filter (
+        where is_overridden
+    ) as overridden
 from {{ ref("int_writeback__fields") }}
-where action = 'write'
+where action in ('write', 'theirs', 'ask')
 group by tenant_id, connector_id, record_id
-having bool_or(is_material)
+having bool_or(is_material) or bool_or(is_overridden)

@@ -132,11 +132,9 @@ class Api:
     async def update_job(self, job: str) -> dict[str, Any]:
         return dict(await self._call(f"jobs/ingest/{job}"))
 
-    async def update_job_rows(
-        self, job: str, which: Literal["successfulResults", "failedResults", "unprocessedrecords"]
-    ) -> BulkPage:
-        """What became of the rows; of a job that has ended."""
-        told = await self._call(f"jobs/ingest/{job}/{which}", headers={"Accept": "text/csv"})
+    async def refused_rows(self, job: str) -> BulkPage:
+        """The rows of a job that has ended which Salesforce did not take, with the reasons."""
+        told = await self._call(f"jobs/ingest/{job}/failedResults", headers={"Accept": "text/csv"})
         # an empty answer is one without rows
         return told if isinstance(told, BulkPage) else BulkPage([], [], None)
 

@@ -14,6 +14,7 @@ from connectors.http import Clock, Refused
 from connectors.salesforce.api import MOST_RECORDS_PER_RETRIEVAL, MOST_RECORDS_PER_UPDATE, Api
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.streams import OBJECTS
+from connectors.salesforce.vendor import BulkPage
 
 # Above so many a Bulk job costs fewer calls, and at most so many fit into one job whatever their values.
 BULK_ABOVE, MOST_RECORDS_PER_JOB = 10_000, 150_000
@@ -80,9 +81,7 @@ class Writer:
                     values = {name: row.get(name) for name in fields}
                     yield Shown(str(row["Id"]), values, str(row[VERSION]), row.get(CHANGED_BY))
 
-    async def write(
-        self, stream: str, changes: Sequence[Change], ticket: Callable[[str], None]
-    ) -> AsyncIterator[Receipt]:
+    async def write(self, stream: str, changes: list[Change], ticket: Callable[[str], None]) -> AsyncIterator[Receipt]:
         if len(changes) > BULK_ABOVE:
             async for receipt in self._by_job(OBJECTS[stream], changes, ticket):
                 yield receipt
@@ -128,22 +127,32 @@ class Writer:
     # ── in bulk ──
 
     async def _by_job(
-        self, entity: str, changes: Sequence[Change], ticket: Callable[[str], None]
+        self, entity: str, changes: list[Change], ticket: Callable[[str], None]
     ) -> AsyncIterator[Receipt]:
         job = str((await self._api.create_update_job(entity))["id"])
         ticket(job)
-        await self._api.upload(job, table_of(changes))
+        ids = [change.record_id for change in changes]
+        table = table_of(changes)
+        # a hundred thousand of them weigh more than their table, and the table says it all
+        changes.clear()
+        await self._api.upload(job, table)
+        del table
         await self._begin(job)
         ended = await self._ended(job)
         if ended.get("state") != "JobComplete":
             reason = " ".join(str(ended.get("errorMessage") or "no reason given").split())[:300].rstrip(". ")
             raise Retry(f"Salesforce ended the bulk job for {entity} ({ended.get('state')}): {reason}.")
-        for told in (
-            await self._api.update_job_rows(job, "successfulResults"),
-            await self._api.update_job_rows(job, "failedResults"),
+        refused = list(_refusals(await self._api.refused_rows(job)))
+        if int(ended.get("numberRecordsProcessed", -1)) != len(ids) or int(ended.get("numberRecordsFailed", -1)) != len(
+            refused
         ):
-            for receipt in _receipts_of_rows(told.header, told.rows):
-                yield receipt
+            raise Retry(f"Salesforce's bulk job {job} does not account for all of its {len(ids):,} records.")
+        for receipt in refused:
+            yield receipt
+        names = {receipt.record_id for receipt in refused}
+        for record_id in ids:
+            if record_id not in names:
+                yield Receipt(record_id, "written")
 
     async def _begin(self, job: str) -> None:
         try:
@@ -219,17 +228,13 @@ def _cell(values: Mapping[str, Any], name: str) -> Any:
     return SET_TO_NULL if values[name] is None else values[name]
 
 
-def _receipts_of_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Receipt]:
+def _refusals(told: BulkPage) -> Iterator[Receipt]:
     """`sf__Error` reads CODE:sentence:FIELD FIELD--."""
-    place = {name: position for position, name in enumerate(header)}
-    for row in rows:
-        record_id = row[place["Id"]] if "Id" in place else row[place["sf__Id"]]
-        if "sf__Error" not in place:
-            yield Receipt(record_id, "written")
-            continue
+    place = {name: position for position, name in enumerate(told.header)}
+    for row in told.rows:
         code, _, rest = row[place["sf__Error"]].partition(":")
         message, _, fields = rest.removesuffix("--").rpartition(":")
-        yield _refused(record_id, code, message or rest, fields.split())
+        yield _refused(row[place["Id"]], code, message or rest, fields.split())
 
 
 def _refused(record_id: str, code: str, message: str, fields: Sequence[str]) -> Receipt:
