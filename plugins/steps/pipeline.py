@@ -115,41 +115,42 @@ def publish(slug: str, run_id: str) -> dict[str, Any]:
 
 def writeback(slug: str, run_id: str, *, report: Report = print) -> dict[str, Any]:
     with _stage(slug, run_id, "writeback", report=report) as held:
-        try:
-            summary = writing.run(held.tenant_id, run_id, held.fence, report=report)
-        except writing.WritebackFailed:
-            # what failed is to be read there as well
-            transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
-            raise
-        if summary["writeback"] == "on":
-            transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
-        return summary
+        return _write_back(slug, run_id, held, report)
 
 
 def write_back(slug: str, *, report: Report = lambda _line: None) -> dict[str, Any]:
     """Only the writeback of a run, in this process."""
-    _runnable(slug)
-    run_id = lease.local_holder()
+    holder = lease.local_holder()
     try:
-        return writeback(slug, run_id, report=report)
+        with _stage(slug, holder, "writeback", report=report) as held:
+            return _write_back(slug, f"writeback:{uuid.uuid4().hex[:12]}", held, report)
     finally:
-        conclude(slug, run_id)
+        conclude(slug, holder)
 
 
 def undo(slug: str, undone_run: str, *, actor: str, report: Report = lambda _line: None) -> undoing.Undone:
     """Take a writeback back, in this process."""
     access.require(_runnable(slug).id, actor, "writeback.undo")
-    run_id = lease.local_holder()
+    holder, run_id = lease.local_holder(), f"undo:{uuid.uuid4().hex[:12]}"
     try:
-        with _stage(slug, run_id, "undo", report=report) as held:
-            # not the run's own name: a process that wrote and then undoes is two runs
-            done = undoing.run(
-                held.tenant_id, undone_run, f"undo:{uuid.uuid4()}", held.fence, actor=actor, report=report
-            )
+        with _stage(slug, holder, "undo", report=report) as held:
+            done = undoing.run(held.tenant_id, undone_run, run_id, held.fence, actor=actor, report=report)
             transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
             return done
     finally:
-        conclude(slug, run_id)
+        conclude(slug, holder)
+
+
+def _write_back(slug: str, run_id: str, held: lease.Held, report: Report) -> dict[str, Any]:
+    try:
+        summary = writing.run(held.tenant_id, run_id, held.fence, report=report)
+    except writing.WritebackFailed:
+        # what failed is to be read there as well
+        transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
+        raise
+    if summary["writeback"] == "on":
+        transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
+    return summary
 
 
 def conclude(slug: str, run_id: str) -> None:

@@ -3,6 +3,7 @@
 prism refuses whatever breaks the contract. Logins, descriptions and the look before each call come from our sandbox.
 """
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from connectors.salesforce import writer
+from connectors.salesforce.client import Client
 from sandbox.salesforce import Org, serve
 from tests.conftest import Tenant
 from tests.contracts import foreign
@@ -84,8 +86,23 @@ def test_a_job_is_made_filled_started_and_asked_after_as_the_contract_has_it(
         f"PUT {JOB}/abc123/batches",
         f"PATCH {JOB}/abc123",
         f"GET {JOB}/abc123",
-        f"GET {JOB}/abc123/failedResults",
     ]
+
+
+def test_refused_rows_of_a_job_are_asked_for_as_the_contract_has_it(writing_prism: str, crm: Crm) -> None:
+    identity = crm.org.identity
+    config = {
+        "login_url": crm.served.url,
+        "client_id": identity.client_id,
+        "client_secret": identity.client_secret,
+        "instance_url": writing_prism,
+    }
+
+    async def asked() -> Any:
+        async with Client(config).api() as api:
+            return await api.refused_rows("abc123")
+
+    assert asyncio.run(asked()).header == ["sf__Id", "sf__Error", "Id"]
 
 
 def test_the_mock_refuses_what_breaks_the_contract(writing_prism: str) -> None:

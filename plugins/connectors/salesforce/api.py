@@ -167,7 +167,10 @@ class _Response(requests.Response):
 
 class _Salesforce(Salesforce):
     def parse_result_to_json(self, result: requests.Response) -> Any:
-        return result.answer.told if isinstance(result, _Response) else super().parse_result_to_json(result)
+        if not isinstance(result, _Response):
+            return super().parse_result_to_json(result)
+        # an answer without a word
+        return {} if result.answer.told is None else result.answer.told
 
 
 class _ThroughTheCore(BaseAdapter):

@@ -142,10 +142,9 @@ class Writer:
         if ended.get("state") != "JobComplete":
             reason = " ".join(str(ended.get("errorMessage") or "no reason given").split())[:300].rstrip(". ")
             raise Retry(f"Salesforce ended the bulk job for {entity} ({ended.get('state')}): {reason}.")
-        refused = list(_refusals(await self._api.refused_rows(job)))
-        if int(ended.get("numberRecordsProcessed", -1)) != len(ids) or int(ended.get("numberRecordsFailed", -1)) != len(
-            refused
-        ):
+        processed, failed = (int(ended.get(f"numberRecords{what}", -1)) for what in ("Processed", "Failed"))
+        refused = list(_refusals(await self._api.refused_rows(job))) if failed else []
+        if processed != len(ids) or failed != len(refused):
             raise Retry(f"Salesforce's bulk job {job} does not account for all of its {len(ids):,} records.")
         for receipt in refused:
             yield receipt
