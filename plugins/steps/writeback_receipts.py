@@ -49,6 +49,17 @@ on conflict (tenant_id, connector_id, record_id, field) do update set
 where (known.ours, known.theirs, known.policy) is distinct from (excluded.ours, excluded.theirs, excluded.policy)
 """
 
+# Where somebody has set what we want, that is what we left there: they are not asked when we want something else.
+ADOPTED: LiteralString = """
+insert into scores.writeback_records as known (
+    tenant_id, connector_id, record_id, stream, entity_type, entity_id, sent
+)
+select tenant_id, connector_id, record_id, stream, entity_type, entity_id, adopted
+from pg_temp.writeback_changes
+where adopted is not null
+on conflict (tenant_id, connector_id, record_id) do update set sent = known.sent || excluded.sent
+"""
+
 # What was written is what the record was left showing; of an undone run it waits until somebody releases it.
 WRITTEN: LiteralString = """
 with written as (
@@ -142,6 +153,7 @@ class Receipts:
         with self._transaction():
             writebacks.plan_for_all(self.connection)
             self._say(CHANGES)
+            self._say(ADOPTED)
             self._say(OVERRIDES)
             return self._say(PLAN)
 

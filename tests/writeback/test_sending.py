@@ -165,6 +165,12 @@ def test_where_somebody_has_already_set_what_we_want_there_is_nothing_to_write(c
     crm.score({ids[0]: 33.0})
     assert crm.run()["records"] == {"agreed": 1}
     assert crm.writes == []
+    # and it is ours from then on: nobody is asked when it moves again
+    crm.sync()
+    crm.run()
+    crm.score({ids[0]: 44.0})
+    assert crm.run()["records"] == {"written": 1}
+    assert crm.rows("select count(*) from scores.writeback_overrides") == [(0,)]
 
 
 def test_a_value_that_was_there_before_we_came_is_somebody_elses(crm: Crm) -> None:
