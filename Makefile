@@ -49,7 +49,7 @@ docs: $(VENV)/runtime ## dbt's documentation of every model and column, with the
 	@$(BIN)/clarity docs
 
 test: lint ## all that CI runs: lint, then every test
-	@$(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts
+	@$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts
 
 test-contracts: $(VENV)/development $(FOREIGN)/python ## the connectors against servers that none of us wrote
 	@if [ -n "$${CLARITY_CONTRACTS:-}" ]; then $(MAKE) --no-print-directory $(FOREIGN)/node; fi

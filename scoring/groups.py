@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -159,11 +160,29 @@ class _Cast:
     def __len__(self) -> int:
         return len(self.person)
 
+    @cached_property
+    def place_of(self) -> dict[object, int]:
+        return {person: place for place, person in enumerate(self.person.tolist()) if person is not None}
+
+    @cached_property
+    def places_of_mail(self) -> dict[object, list[int]]:
+        found: dict[object, list[int]] = {}
+        for place, mail in enumerate(self.email.tolist()):
+            if mail is not None:
+                found.setdefault(mail, []).append(place)
+        return found
+
+    def find(self, person: object, mail: object) -> list[int]:
+        """Where a person stands or, if none is named, everybody with that e-mail."""
+        if person is not None:
+            return [self.place_of[person]] if person in self.place_of else []
+        return self.places_of_mail.get(_mail(mail), [])
+
 
 def _cast(inputs: GroupInputs) -> _Cast:
     people = inputs.people.sort_values("person_id", ignore_index=True)
-    mails = people["email"].map(_mail) if "email" in people else pd.Series([None] * len(people), dtype=object)
-    known = set(zip(people["account_id"], mails, strict=True))
+    mails = [_mail(mail) for mail in people["email"].tolist()] if "email" in people else [None] * len(people)
+    known = set(zip(people["account_id"].tolist(), mails, strict=True))
     discovered = inputs.discovered.assign(email=inputs.discovered["email"].map(_mail))
     # Of several reports the fullest speaks: one with a title before one without.
     discovered = discovered.assign(untitled=discovered["title"].isna()).sort_values(
@@ -184,7 +203,7 @@ def _cast(inputs: GroupInputs) -> _Cast:
     titles = np.concatenate([_nullable(people["title"]), _nullable(discovered["title"])])
     return _Cast(
         person=np.concatenate([_nullable(people["person_id"]), nobody]),
-        email=np.concatenate([_nullable(mails), _nullable(discovered["email"])]),
+        email=np.concatenate([np.array(mails, dtype=object), _nullable(discovered["email"])]),
         account=np.concatenate([_nullable(people["account_id"]), _nullable(discovered["account_id"])]),
         title=[read_title(str(title or "")) for title in titles],
         title_text=titles,
@@ -213,6 +232,12 @@ class _Formed:
     group: Ints
     member: Ints
 
+    def row(self, group: int, place: int) -> int | None:
+        """The membership of somebody in a group."""
+        begin, end = np.searchsorted(self.group, [group, group + 1])
+        row = int(begin + np.searchsorted(self.member[begin:end], place))
+        return row if row < end and self.member[row] == place else None
+
 
 def _formed(inputs: GroupInputs, cast: _Cast) -> _Formed:
     team: dict[str, list[int]] = {}
@@ -225,11 +250,10 @@ def _formed(inputs: GroupInputs, cast: _Cast) -> _Formed:
     ):
         if account is not None and not is_closed and _tag(tag):
             keys.setdefault((account, _tag(tag) or ""), set()).add(opportunity)
-    place_of = {person: place for place, person in enumerate(cast.person) if person is not None}
     contacts: dict[str, set[int]] = {}
     for opportunity, person in _rows(inputs.contacts, "opportunity_id", "person_id"):
-        if person in place_of:
-            contacts.setdefault(opportunity, set()).add(place_of[person])
+        if person in cast.place_of:
+            contacts.setdefault(opportunity, set()).add(cast.place_of[person])
     who_confirmed: dict[tuple[str, str], set[int]] = {}
     for account, tag, place, _ in _confirmations(inputs, cast):
         who_confirmed.setdefault((account, tag), set()).add(place)
@@ -268,14 +292,12 @@ def _strength(inputs: GroupInputs, cast: _Cast, formed: _Formed) -> Floats:
     for place, title in enumerate(cast.title):
         for role, confidence in title.roles:
             of_cast[place, _KINDS["title"], _ROLE_AT[role]] = confidence
-    find = _Finder(cast)
-    confidences = np.clip(np.nan_to_num(numbers(inputs.evidence["confidence"])), 0.0, 1.0).tolist()
-    told = _rows(inputs.evidence, "kind", "person_id", "email", "role")
-    for (kind, person, mail, role), confidence in zip(told, confidences, strict=True):
-        if kind in _KINDS and role in _ROLE_AT:
-            for place in find(person, mail):
-                cell = (place, _KINDS[str(kind)], _ROLE_AT[str(role)])
-                of_cast[cell] = max(of_cast[cell], confidence)
+    who, told = _witnesses(inputs.evidence, cast)
+    kind = np.array([_KINDS.get(one, -1) for one in inputs.evidence["kind"].tolist()], dtype=np.int64)[told]
+    about = np.array([_ROLE_AT.get(one, -1) for one in inputs.evidence["role"].tolist()], dtype=np.int64)[told]
+    amount = np.clip(np.nan_to_num(numbers(inputs.evidence["confidence"])), 0.0, 1.0)[told]
+    known = (kind >= 0) & (about >= 0)
+    np.maximum.at(of_cast, (who[known], kind[known], about[known]), amount[known])
     strength: Floats = of_cast[formed.member]
 
     # A contact role speaks in the group of its opportunity's tag, while it is open, and in that of the account.
@@ -286,43 +308,42 @@ def _strength(inputs: GroupInputs, cast: _Cast, formed: _Formed) -> Floats:
     ):
         tags = {None, None if is_closed else _tag(tag)}
         where_of[opportunity] = [group_of[account, one] for one in tags if (account, one) in group_of]
-    membership = {pair: row for row, pair in enumerate(zip(formed.group.tolist(), formed.member.tolist(), strict=True))}
     for opportunity, person, word in _rows(inputs.contacts, "opportunity_id", "person_id", "role"):
         crm = crm_role(word)
-        for place in find(person, None) if crm else []:
+        for place in cast.find(person, None) if crm else []:
             for group in where_of.get(opportunity, []):
-                row = membership.get((group, place))
+                row = formed.row(group, place)
                 if row is not None and crm is not None:
                     strength[row, _KINDS["contact_role"], _ROLE_AT[crm]] = 1.0
     return strength
 
 
-class _Finder:
-    """Where people, or discovered ones by their e-mail, stand in the cast."""
-
-    def __init__(self, cast: _Cast) -> None:
-        self.people = {person: place for place, person in enumerate(cast.person) if person is not None}
-        self.mails: dict[object, list[int]] = {}
-        for place, mail in enumerate(cast.email):
-            if mail is not None:
-                self.mails.setdefault(mail, []).append(place)
-
-    def __call__(self, person: object, mail: object) -> list[int]:
-        if person is not None:
-            return [self.people[person]] if person in self.people else []
-        return self.mails.get(_mail(mail), [])
+def _witnesses(evidence: pd.DataFrame, cast: _Cast) -> tuple[Ints, Ints]:
+    """Whom each row of evidence is about, and which row it is: with an e-mail alone it may be about several."""
+    people = _nullable(evidence["person_id"]).tolist()
+    place = np.array([cast.place_of.get(person, -1) for person in people], dtype=np.int64)
+    row = np.flatnonzero(place >= 0)
+    by_mail = [
+        (where, row)
+        for row, (person, mail) in enumerate(zip(people, evidence["email"].tolist(), strict=True))
+        if person is None
+        for where in cast.find(None, mail)
+    ]
+    if not by_mail:
+        return place[row], row
+    others = np.array(by_mail, dtype=np.int64).T
+    return np.concatenate([place[row], others[0]]), np.concatenate([row, others[1]])
 
 
 def _confirmations(inputs: GroupInputs, cast: _Cast) -> list[tuple[str, str, int, int]]:
     """Account, tag, member and role, each role once: a member with two confirmed roles has the first of ROLES."""
-    find = _Finder(cast)
     found: dict[tuple[str, str, int], int] = {}
     for account, tag, person, mail, role in _rows(
         inputs.confirmed, "account_id", "solution_tag", "person_id", "email", "role"
     ):
         if role not in _ROLE_AT or account is None:
             continue
-        for place in find(person, mail):
+        for place in cast.find(person, mail):
             if person is not None or cast.account[place] == account:
                 key = (str(account), _tag(tag) or "", place)
                 found[key] = min(found.get(key, len(ROLES)), _ROLE_AT[str(role)])
@@ -331,14 +352,14 @@ def _confirmations(inputs: GroupInputs, cast: _Cast) -> list[tuple[str, str, int
 
 def _confirmed(inputs: GroupInputs, cast: _Cast, formed: _Formed) -> Ints:
     """The confirmed role of each membership, -1 where there is none."""
-    roles = {(account, tag, place): role for account, tag, place, role in _confirmations(inputs, cast)}
-    return np.array(
-        [
-            roles.get((formed.account[group], formed.tag[group] or "", place), -1)
-            for group, place in zip(formed.group.tolist(), formed.member.tolist(), strict=True)
-        ],
-        dtype=np.int64,
-    )
+    found = np.full(len(formed.member), -1, dtype=np.int64)
+    group_of = {key: group for group, key in enumerate(zip(formed.account, formed.tag, strict=True))}
+    for account, tag, place, role in _confirmations(inputs, cast):
+        group = group_of.get((account, tag or None))
+        row = None if group is None else formed.row(group, place)
+        if row is not None:
+            found[row] = role
+    return found
 
 
 # --- how much is known, and who is missing ---------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""A real platform for the tests: one embedded PostgreSQL per session, deployed, and fresh tenants in it."""
+"""A real platform for the tests: an embedded PostgreSQL for each process of a run, deployed, with fresh tenants."""
 
+import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -20,9 +22,25 @@ class Tenant:
     slug: str
 
 
+# Where the processes of one test run find what they share, told by the one that starts them all.
+SHARED = "CLARITY_TESTS_SHARED"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="clarity-shared-")
+        # the database's OS user walks through it
+        Path(os.environ[SHARED]).chmod(0o755)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[SHARED])
+
+
 @contextmanager
-def temporary_home() -> Iterator[Path]:
-    """A CLARITY_HOME that nobody else uses, gone afterwards with whatever runs in it.
+def temporary_home(like: Path | None = None) -> Iterator[Path]:
+    """A CLARITY_HOME that nobody else uses, gone afterwards with whatever runs in it. Empty, or a copy of one at rest.
 
     Not below pytest's own folder: that one is closed, so as root the database would be kept elsewhere.
     """
@@ -31,6 +49,8 @@ def temporary_home() -> Iterator[Path]:
     from warehouse.home import home
 
     folder = Path(tempfile.mkdtemp(prefix="clarity-"))
+    if like:
+        subprocess.run(["cp", "-a", f"{like}/.", folder], check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLARITY_HOME", str(folder))
         patch.delenv("CLARITY_DATABASE_URL", raising=False)
@@ -66,20 +86,34 @@ def command_line_of(process: psutil.Process) -> str:
         return ""
 
 
-@pytest.fixture(scope="session")
-def clarity_home() -> Iterator[Path]:
-    """A CLARITY_HOME for this session alone, so that tests and a running demo never meet."""
-    with temporary_home() as folder:
-        yield folder
-
-
-@pytest.fixture(scope="session")
-def platform(clarity_home: Path) -> Path:
-    """A deployed platform without Airflow: what `clarity migrate` leaves behind."""
+def deployed_home() -> Path:
+    """What `clarity migrate` leaves behind, at rest. Made once in a test run and copied: that takes no time at all."""
     from steps import deploy
+    from warehouse import server
+    from warehouse.home import locked
 
-    deploy.run(report=lambda _line: None)
-    return clarity_home
+    made = Path(os.environ[SHARED]) / "deployed"
+    with locked(made.with_suffix(".lock")):
+        if not made.is_dir():
+            with temporary_home() as folder:
+                deploy.run(report=lambda _line: None)
+                server.stop()
+                # each copy finds a port of its own
+                (folder / "postgres.json").unlink()
+                draft = made.with_suffix(".draft")
+                subprocess.run(["cp", "-a", folder, draft], check=True)
+            draft.rename(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Path]:
+    """A deployed platform without Airflow, for this process alone, so that tests and a running demo never meet."""
+    from warehouse import server
+
+    with temporary_home(like=deployed_home()) as folder:
+        server.start()
+        yield folder
 
 
 @pytest.fixture

@@ -56,6 +56,14 @@
 {%- endmacro %}
 
 
+{# What comes after this model in the run is planned with this table as it is now. #}
+{% macro tell_the_planner() -%}
+    {%- if target.name != "deploy" -%}
+        select control.analyze_if_grown('{{ this }}'::regclass)
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# Puts a table under the policies in the transaction that made it. What is append_only stays as written. #}
 {% macro secure(bi=false) -%}
     {%- if target.name == "deploy" and config.get("materialized") != "view" -%}

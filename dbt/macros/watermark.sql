@@ -65,14 +65,14 @@
 
 {#
     Whether a version is one of those that this transaction reads. The bounds are asked for once per stream, so that the
-    index on seq finds what is new without looking at what is not.
+    index on seq finds what is new without looking at what is not; it is there for those alone who say `seq > 0`.
 #}
 {% macro in_window(version, union_model, reader) -%}
     {%- set windows = [] -%}
     {%- for stream in streams_under(union_model) -%}
         {%- do windows.append(
             version ~ ".stream = '" ~ stream ~ "' and " ~ version ~ ".seq > (" ~ bound("seq", stream, reader) ~ ")"
-            ~ " and " ~ version ~ ".seq <= (" ~ bound("upto", stream, reader) ~ ")"
+            ~ " and " ~ version ~ ".seq <= (" ~ bound("upto", stream, reader) ~ ") and " ~ version ~ ".seq > 0"
         ) -%}
     {%- endfor -%}
     ({{ windows | join(" or ") or "false" }})
@@ -88,6 +88,16 @@
         ) -%}
     {%- endfor -%}
     ({{ windows | join(" or ") or "false" }})
+{%- endmacro %}
+
+
+{# Whether there are versions that this model has read before: asked once, not for each version. #}
+{% macro has_read_before(union_model, reader) -%}
+    {%- set conditions = [] -%}
+    {%- for stream in streams_under(union_model) -%}
+        {%- do conditions.append("(" ~ bound("seq", stream, reader) ~ ") > 0") -%}
+    {%- endfor -%}
+    ({{ conditions | join(" or ") or "false" }})
 {%- endmacro %}
 
 

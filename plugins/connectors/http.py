@@ -11,11 +11,13 @@ secrets that are known here.
 import asyncio
 import logging
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from math import inf
 from random import Random
 from typing import Any, Literal
@@ -283,6 +285,7 @@ class Http:
         self._slots = asyncio.Semaphore(vendor.concurrency)
         self._client = httpx.AsyncClient(
             transport=transport,
+            verify=_certificates(),
             timeout=httpx.Timeout(self.patience.read, connect=self.patience.connect),
             limits=httpx.Limits(max_connections=vendor.concurrency, max_keepalive_connections=vendor.concurrency),
             follow_redirects=False,
@@ -509,6 +512,12 @@ class Http:
             or f"status {answer.status}, no reason given"
         )
         return self.redacted(text)[:LONGEST_QUOTATION].rstrip(". ")
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to believe. Read once: it takes as long as ten calls."""
+    return httpx.create_ssl_context()
 
 
 def _reason(error: Exception) -> str:

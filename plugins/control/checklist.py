@@ -45,7 +45,10 @@ def _facts(connection: psycopg.Connection, tenant: TenantEntry) -> dict[str, Any
             (select count(*) from canonical.people where tenant_id = t.id and deleted_at is null),
             (select count(*) from canonical.opportunities where tenant_id = t.id and deleted_at is null),
             (select max(last_sync_at) from control.connectors where tenant_id = t.id),
-            (select max(scored_at) from scores.engagements where tenant_id = t.id)
+            coalesce(
+                (select moved_at from scores.scoring_marks where tenant_id = t.id),
+                (select max(scored_at) from scores.engagements where tenant_id = t.id)
+            )
         from control.tenants as t where t.id = %s
         """,
         [tenant.id],

@@ -2,11 +2,13 @@
 
 Groups are formed anew for accounts of which something changed, and for those with somebody whose engagement is high
 enough to be evidence of a role, now or at the last publication: it fades from day to day. All others stay as they are.
+Of members only those become candidates of whom something else is said than what is in force, and those who are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import numpy as np
@@ -14,7 +16,7 @@ import orjson
 import pandas as pd
 import psycopg
 
-from scoring.arrays import numbers
+from scoring.arrays import Flags, numbers
 from scoring.engine import Scored
 from scoring.groups import GroupInputs, Groups, groups
 from scoring.rollup import ACTIVE_FROM
@@ -43,6 +45,7 @@ _MEMBERS: dict[str, LiteralString] = {
     "role_confidence": "numeric",
     "role_source": "text",
     "is_confirmed": "boolean",
+    "is_gone": "boolean",
 }
 _FOUND = """
 select g.account_id, g.solution_tag, m.person_id, m.discovered_email as email, m.discovery_source as source, m.role,
@@ -62,10 +65,19 @@ _TAKEN_OVER: tuple[LiteralString, ...] = (
     " select %(tenant)s, account_id, coalesce(solution_tag, ''), opportunity_id, template, completeness_score,"
     " engaged_completeness, missing_roles, candidates_for_gaps from grouped",
     "insert into scores.group_member_candidates (tenant_id, account_id, solution_tag, person_id, discovered_email,"
-    " discovery_source, role, role_confidence, role_source, is_confirmed)"
+    " discovery_source, role, role_confidence, role_source, is_confirmed, is_gone)"
     " select %(tenant)s, account_id, coalesce(solution_tag, ''), person_id, discovered_email, discovery_source, role,"
-    " role_confidence, role_source, is_confirmed from joined",
+    " role_confidence, role_source, is_confirmed, is_gone from joined",
 )
+
+
+@dataclass(frozen=True)
+class Formed:
+    """Columns of text, as `bulk.copy_in` takes them: accounts that were looked at, their groups, and the members."""
+
+    accounts: list[list[str]]
+    groups: list[list[str]]
+    members: list[list[str]]
 
 
 class Grouping:
@@ -82,7 +94,7 @@ class Grouping:
         self._confirmed = kept[kept["is_confirmed"].astype(bool)]
         self._discovered = kept[kept["person_id"].isna()].assign(title=None)
 
-    def add(self, portion: Portion, scored: Scored, news: frozenset[str], *, everything: bool) -> None:
+    def formed(self, portion: Portion, scored: Scored, news: frozenset[str], *, everything: bool) -> Formed | None:
         people, engaged = portion.inputs.people, scored.table[scored.table["entity_type"] == "person"]
         if everything:
             accounts = set(portion.inputs.accounts["account_id"])
@@ -92,40 +104,49 @@ class Grouping:
             active = most >= ACTIVE_FROM
             accounts = _to_regroup(portion, set(people["person_id"][active]), news)
         if not accounts:
-            return
-        self._write(accounts, groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates))
+            return None
+        found = groups(self._inputs(portion, scored, engaged, accounts), self._rules.role_templates)
+        return self._as_text(accounts, found, portion.members[_among(portion.members["account_id"], accounts)])
+
+    def write(self, formed: Formed) -> None:
+        bulk.copy_in(self._connection, "regrouped", formed.accounts)
+        bulk.copy_in(self._connection, "grouped", formed.groups)
+        bulk.copy_in(self._connection, "joined", formed.members)
+        for statement in _TAKEN_OVER:
+            self._connection.execute(statement, {"tenant": self._tenant_id})
+        self._connection.execute("truncate regrouped, grouped, joined")
 
     def _inputs(self, portion: Portion, scored: Scored, engaged: pd.DataFrame, accounts: set[str]) -> GroupInputs:
         inputs = portion.inputs
-        opportunities = inputs.opportunities[inputs.opportunities["account_id"].isin(accounts)]
+        opportunities = inputs.opportunities[_among(inputs.opportunities["account_id"], accounts)]
         contacts = inputs.opportunity_contacts
-        contacts = contacts[contacts["opportunity_id"].isin(opportunities["opportunity_id"])]
+        contacts = contacts[_among(contacts["opportunity_id"], set(opportunities["opportunity_id"]))]
         with_account = inputs.people["account_id"]
         # who has no account may still be a contact
-        taking_part = with_account.isin(accounts) | (
-            with_account.isna() & inputs.people["person_id"].isin(contacts["person_id"])
+        taking_part = _among(with_account, accounts) | (
+            with_account.isna().to_numpy() & _among(inputs.people["person_id"], set(contacts["person_id"]))
         )
         people = inputs.people[taking_part]
+        members = set(people["person_id"])
         evidence = scored.engagement_evidence()
         return GroupInputs(
             people=people,
             opportunities=opportunities,
             contacts=contacts,
-            discovered=self._discovered[self._discovered["account_id"].isin(accounts)],
-            evidence=evidence[evidence["person_id"].isin(people["person_id"])],
-            confirmed=self._confirmed[self._confirmed["account_id"].isin(accounts)],
+            discovered=self._discovered[_among(self._discovered["account_id"], accounts)],
+            evidence=evidence[_among(evidence["person_id"], members)],
+            confirmed=self._confirmed[_among(self._confirmed["account_id"], accounts)],
             engagement=engaged[["entity_id", "engagement_score"]].rename(columns={"entity_id": "person_id"}),
         )
 
-    def _write(self, accounts: set[str], found: Groups) -> None:
+    def _as_text(self, accounts: set[str], found: Groups, in_force: pd.DataFrame) -> Formed:
         gaps = _gaps(found.candidates)
         table = found.groups
+        members, gone = _news_of(found.members, in_force)
         keys = list(zip(table["account_id"], _tags(table), strict=True))
-        bulk.copy_in(self._connection, "regrouped", [sorted(accounts)])
-        bulk.copy_in(
-            self._connection,
-            "grouped",
-            [
+        return Formed(
+            accounts=[sorted(accounts)],
+            groups=[
                 [account for account, _ in keys],
                 [tag for _, tag in keys],
                 _or_null(table["opportunity_id"]),
@@ -135,21 +156,47 @@ class Grouping:
                 [orjson.dumps(roles).decode() for roles in table["missing_roles"]],
                 [gaps.get(key, "[]") for key in keys],
             ],
+            members=[now + before for now, before in zip(_joined(members), _left(gone), strict=True)],
         )
-        members = found.members
-        bulk.copy_in(
-            self._connection,
-            "joined",
-            [
-                members["account_id"].tolist(),
-                _tags(members),
-                *(_or_null(members[name]) for name in ("person_id", "discovered_email", "discovery_source")),
-                *(_or_null(members[name]) for name in ("role", "role_confidence", "role_source", "is_confirmed")),
-            ],
-        )
-        for statement in _TAKEN_OVER:
-            self._connection.execute(statement, {"tenant": self._tenant_id})
-        self._connection.execute("truncate regrouped, grouped, joined")
+
+
+def _among(column: pd.Series, those: set[str]) -> Flags:
+    return np.fromiter((one in those for one in column.tolist()), dtype=bool, count=len(column))
+
+
+# Account, tag, and the person or the e-mail of somebody discovered.
+_Key = tuple[Any, ...]
+
+
+def _news_of(members: pd.DataFrame, in_force: pd.DataFrame) -> tuple[pd.DataFrame, list[_Key]]:
+    """The members of whom something else is said than what is in force, and the keys of those who are gone."""
+    said = ("role", "role_confidence", "role_source")
+    before = dict(
+        zip(_keys(in_force, in_force["who"]), zip(*(in_force[name] for name in said), strict=True), strict=True)
+    )
+    who = members["person_id"].where(members["person_id"].notna(), members["discovered_email"])
+    now = zip(_keys(members, who), zip(*(members[name] for name in said), strict=True), strict=True)
+    is_news = [before.pop(key, None) != told for key, told in now]
+    return members[np.array(is_news, dtype=bool)], list(before)
+
+
+def _keys(table: pd.DataFrame, who: pd.Series) -> Iterator[_Key]:
+    return zip(table["account_id"], table["solution_tag"], who, strict=True)
+
+
+def _joined(members: pd.DataFrame) -> list[list[str]]:
+    """As _MEMBERS names them."""
+    found = [members["account_id"].tolist(), _tags(members)]
+    found += [_or_null(members[name]) for name in ("person_id", "discovered_email", "discovery_source")]
+    found += [_or_null(members[name]) for name in ("role", "role_confidence", "role_source", "is_confirmed")]
+    return [*found, ["false"] * len(members)]
+
+
+def _left(gone: list[_Key]) -> list[list[str]]:
+    """Of who is gone nothing is said but who it is."""
+    accounts, tags, who = ([key[place] for key in gone] for place in range(3))
+    nothing = [""] * len(gone)
+    return [accounts, _or_null(tags), who, *(nothing for _ in range(6)), ["true"] * len(gone)]
 
 
 def _to_regroup(portion: Portion, active: set[str], news: frozenset[str]) -> set[str]:

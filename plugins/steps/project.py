@@ -173,10 +173,18 @@ def invoke(
 
 
 def parse(folder: Path) -> Manifest:
-    # anew: what is parsed on top of an earlier state keeps traces of what a file said then
+    """The project in the working tree. Parsed anew unless it is to the letter what was last parsed here: on top of
+    another state dbt keeps traces of what a file said then.
+    """
+    file = folder / f"parsed-{plan.as_it_is().fingerprint}.msgpack"
+    if file.is_file():
+        return restored(file.read_bytes())
     parsed = invoke(folder, ["parse", "--target", "deploy", "--no-partial-parse"])
     if not isinstance(parsed.result, Manifest):
         raise ClarityError(f"the dbt project can't be parsed: {reason(str(parsed.exception))}")
+    for outdated in folder.glob("parsed-*"):
+        outdated.unlink(missing_ok=True)
+    plan.keep(file, packed(parsed.result))
     return parsed.result
 
 

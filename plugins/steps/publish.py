@@ -14,7 +14,6 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from control import settings
 from warehouse import database
 from warehouse.errors import ClarityError
 
@@ -30,7 +29,7 @@ class Check:
     failing: LiteralString  # a condition on score_candidates, true for a row that must not be published
 
 
-CHECKS = (
+ON_VALUES = (
     Check(
         "scores_within_bounds",
         "a score is outside 0 to 100",
@@ -43,41 +42,17 @@ CHECKS = (
         "engagement_score is null or combined_score is null or tier is null",
     ),
     Check("tier_known", "the tier is none of ours", "tier not in ('hot', 'warm', 'cool', 'cold')"),
-    Check(
-        "entity_known",
-        "what was scored is not in canonical any more",
-        "not exists (select from canonical.accounts as e where c.entity_type = 'account' and e.id = c.entity_id)"
-        " and not exists (select from canonical.people as e where c.entity_type = 'person' and e.id = c.entity_id)"
-        " and not exists"
-        " (select from canonical.opportunities as e where c.entity_type = 'opportunity' and e.id = c.entity_id)",
-    ),
+)
+KNOWN = Check(
+    "entity_known",
+    "what was scored is not in canonical any more",
+    "not exists (select from canonical.accounts as e where c.entity_type = 'account' and e.id = c.entity_id)"
+    " and not exists (select from canonical.people as e where c.entity_type = 'person' and e.id = c.entity_id)"
+    " and not exists"
+    " (select from canonical.opportunities as e where c.entity_type = 'opportunity' and e.id = c.entity_id)",
 )
 
-# Between what history last said (e) and a candidate (c). Scores move by tenths: even where the least of changes is
-# material, none at all is not.
-MATERIAL: LiteralString = """(
-    e.told_tier is null or e.told_tier <> c.tier
-    or abs(e.told_combined_score - c.combined_score) >= greatest(%(material)s, 0.1)
-    or abs(e.told_engagement_score - c.engagement_score) >= greatest(%(material)s, 0.1)
-    or abs(e.told_fit_score - c.fit_score) >= greatest(%(material)s, 0.1)
-    or (e.told_fit_score is null) <> (c.fit_score is null)
-)"""
-# Of a candidate that was made because something was new, nothing need have moved.
-MOVED: LiteralString = """
-from scores.score_candidates as c
-left join scores.engagements as e
-    on e.tenant_id = c.tenant_id and e.entity_type = c.entity_type and e.entity_id = c.entity_id
-where c.tenant_id = %(tenant)s
-    and (
-        e.id is null
-        or (e.fit_score, e.engagement_score, e.combined_score, e.tier, e.fit_high, e.engagement_high, e.score_version,
-            e.score_breakdown)
-        is distinct from (c.fit_score, c.engagement_score, c.combined_score, c.tier, c.fit_high, c.engagement_high,
-            c.score_version, c.score_breakdown)
-    )
-"""
-
-HISTORY: LiteralString = f"""
+HISTORY = """
 insert into scores.score_history (
     tenant_id, entity_type, entity_id, as_of, fit_score, engagement_score, combined_score, tier, score_version,
     score_breakdown
@@ -85,31 +60,42 @@ insert into scores.score_history (
 select
     c.tenant_id, c.entity_type, c.entity_id, c.as_of, c.fit_score, c.engagement_score, c.combined_score, c.tier,
     c.score_version, c.score_breakdown
-{MOVED} and {MATERIAL}
+from scores.score_candidates as c
+where c.tenant_id = %(tenant)s and c.is_material
 """
 
-ENGAGEMENTS: LiteralString = f"""
+# Of a candidate that was made because something was new, nothing need have moved. No join finds out what did: of rows
+# as wide as these it would make heaps on the disk. Row by row, in the order of the candidates, which is that of the
+# scores in force, each page is visited once, and the new version finds room beside the old one.
+ENGAGEMENTS = """
 insert into scores.engagements as e (
     id, tenant_id, entity_type, entity_id, as_of, fit_score, engagement_score, combined_score, tier, fit_high,
     engagement_high, score_version, score_breakdown, told_fit_score, told_engagement_score, told_combined_score,
     told_tier
 )
 select
-    md5(concat_ws('|', c.tenant_id, c.entity_type, c.entity_id))::uuid::text,
+    -- a change that is not material is one of a row in force, which keeps its id
+    case
+        when c.is_material then md5(concat_ws('|', c.tenant_id, c.entity_type, c.entity_id))::uuid::text
+        else c.entity_id
+    end,
     c.tenant_id, c.entity_type, c.entity_id, c.as_of, c.fit_score, c.engagement_score, c.combined_score, c.tier,
-    c.fit_high, c.engagement_high, c.score_version, c.score_breakdown,
-    case when {MATERIAL} then c.fit_score else e.told_fit_score end,
-    case when {MATERIAL} then c.engagement_score else e.told_engagement_score end,
-    case when {MATERIAL} then c.combined_score else e.told_combined_score end,
-    case when {MATERIAL} then c.tier else e.told_tier end
-{MOVED}
+    c.fit_high, c.engagement_high, c.score_version, c.score_breakdown, c.told_fit_score, c.told_engagement_score,
+    c.told_combined_score, c.told_tier
+from scores.score_candidates as c
+where c.tenant_id = %(tenant)s
 on conflict (tenant_id, entity_type, entity_id) do update set
     as_of = excluded.as_of, fit_score = excluded.fit_score, engagement_score = excluded.engagement_score,
     combined_score = excluded.combined_score, tier = excluded.tier, fit_high = excluded.fit_high,
     engagement_high = excluded.engagement_high, score_version = excluded.score_version,
-    score_breakdown = excluded.score_breakdown, scored_at = now(), told_fit_score = excluded.told_fit_score,
-    told_engagement_score = excluded.told_engagement_score, told_combined_score = excluded.told_combined_score,
-    told_tier = excluded.told_tier
+    score_breakdown = excluded.score_breakdown, scored_at = now(), updated_at = now(),
+    told_fit_score = excluded.told_fit_score, told_engagement_score = excluded.told_engagement_score,
+    told_combined_score = excluded.told_combined_score, told_tier = excluded.told_tier
+where
+    (e.engagement_score, e.combined_score, e.fit_score, e.tier, e.fit_high, e.engagement_high, e.score_version,
+        e.score_breakdown)
+    is distinct from (excluded.engagement_score, excluded.combined_score, excluded.fit_score, excluded.tier,
+        excluded.fit_high, excluded.engagement_high, excluded.score_version, excluded.score_breakdown)
 """
 
 # Candidates are what moved, so who has no candidate may still be scored: who is not there any more is not.
@@ -166,10 +152,7 @@ insert into scores.buying_groups as g (
     missing_roles, candidates_for_gaps, role_template_id
 )
 select
-    case
-        when exists (select from scores.buying_groups as taken where taken.id = told.id) then gen_random_uuid()::text
-        else told.id
-    end,
+    case when taken.id is null then told.id else gen_random_uuid()::text end,
     told.tenant_id, told.account_id, told.opportunity_id, nullif(told.solution_tag, ''), told.name,
     told.completeness_score, told.engaged_completeness, told.missing_roles, told.candidates_for_gaps, told.template
 from (
@@ -180,6 +163,7 @@ from (
     join canonical.accounts as a on a.tenant_id = c.tenant_id and a.id = c.account_id
     where c.tenant_id = %(tenant)s
 ) as told
+left join scores.buying_groups as taken on taken.id = told.id
 where not exists (
     select from scores.buying_groups as same
     where same.tenant_id = told.tenant_id and same.account_id = told.account_id
@@ -218,15 +202,11 @@ where m.tenant_id = %(tenant)s and m.id = known.id
 
 VANISHED_MEMBERS = """
 delete from scores.buying_group_members as m
-using scores.buying_groups as g
-join scores.regrouped_accounts as r on r.tenant_id = g.tenant_id and r.account_id = g.account_id
-where m.tenant_id = %(tenant)s and g.tenant_id = m.tenant_id and g.id = m.buying_group_id and not m.is_confirmed
-    and not exists (
-        select from scores.group_member_candidates as c
-        where c.tenant_id = g.tenant_id and c.account_id = g.account_id
-            and c.solution_tag = coalesce(g.solution_tag, '')
-            and coalesce(c.person_id, lower(c.discovered_email)) = coalesce(m.person_id, lower(m.discovered_email))
-    )
+using scores.group_member_candidates as c
+join scores.buying_groups as g
+    on g.tenant_id = c.tenant_id and g.account_id = c.account_id and coalesce(g.solution_tag, '') = c.solution_tag
+where c.tenant_id = %(tenant)s and c.is_gone and m.tenant_id = c.tenant_id and m.buying_group_id = g.id
+    and c.person_id = coalesce(m.person_id, lower(m.discovered_email)) and not m.is_confirmed
 """
 
 CHANGED_MEMBERS = """
@@ -235,7 +215,7 @@ set role = c.role, role_confidence = c.role_confidence, role_source = c.role_sou
 from scores.group_member_candidates as c
 join scores.buying_groups as g
     on g.tenant_id = c.tenant_id and g.account_id = c.account_id and coalesce(g.solution_tag, '') = c.solution_tag
-where c.tenant_id = %(tenant)s and m.tenant_id = c.tenant_id and m.buying_group_id = g.id
+where c.tenant_id = %(tenant)s and not c.is_gone and m.tenant_id = c.tenant_id and m.buying_group_id = g.id
     and coalesce(c.person_id, lower(c.discovered_email)) = coalesce(m.person_id, lower(m.discovered_email))
     and not m.is_confirmed
     and (m.role, m.role_confidence, m.role_source) is distinct from (c.role, c.role_confidence, c.role_source)
@@ -247,11 +227,7 @@ insert into scores.buying_group_members (
     discovery_source, discovered_email
 )
 select
-    case
-        when exists (select from scores.buying_group_members as taken where taken.id = told.id)
-            then gen_random_uuid()::text
-        else told.id
-    end,
+    case when taken.id is null then told.id else gen_random_uuid()::text end,
     told.tenant_id, told.buying_group_id, told.person_id, told.role, told.role_confidence, told.role_source,
     told.is_confirmed, told.person_id is null, told.discovery_source, told.discovered_email
 from (
@@ -262,8 +238,9 @@ from (
     join scores.buying_groups as g
         on g.tenant_id = c.tenant_id and g.account_id = c.account_id
         and coalesce(g.solution_tag, '') = c.solution_tag
-    where c.tenant_id = %(tenant)s
+    where c.tenant_id = %(tenant)s and not c.is_gone
 ) as told
+left join scores.buying_group_members as taken on taken.id = told.id
 where not exists (
     select from scores.buying_group_members as m
     where m.tenant_id = told.tenant_id and m.buying_group_id = told.buying_group_id
@@ -283,7 +260,7 @@ def run(tenant_id: str, run_id: str, fence: int) -> dict[str, int]:
         waiting = _waiting(connection, tenant_id, run_id)
         if waiting is None:
             return NOTHING
-        _plan(connection, tenant_id)
+        _plan(connection, tenant_id, waiting)
         breaches = _breaches(connection, tenant_id, run_id)
         if not breaches:
             done = _publish(connection, tenant_id)
@@ -314,11 +291,9 @@ def _waiting(connection: psycopg.Connection, tenant_id: str, run_id: str) -> int
     return int(mark[0])
 
 
-def _plan(connection: psycopg.Connection, tenant_id: str) -> None:
+def _plan(connection: psycopg.Connection, tenant_id: str, waiting: int) -> None:
     many = connection.execute(
-        "select (select count(*) from scores.score_candidates where tenant_id = %(tenant)s)"
-        " + (select count(*) from scores.group_member_candidates where tenant_id = %(tenant)s) > %(many)s",
-        {"tenant": tenant_id, "many": MANY},
+        "select %s + count(*) > %s from scores.group_member_candidates where tenant_id = %s", [waiting, MANY, tenant_id]
     ).fetchone()
     if many == (True,):
         connection.execute("set local enable_nestloop = off")
@@ -328,11 +303,7 @@ def _publish(connection: psycopg.Connection, tenant_id: str) -> dict[str, int]:
     def each(*statements: LiteralString) -> int:
         return sum(connection.execute(one, parameters).rowcount for one in statements)
 
-    # a smaller change, within the same tier, is no news: neither history nor writeback moves
-    parameters = {
-        "tenant": tenant_id,
-        "material": settings.effective(connection, tenant_id).history_material_points,
-    }
+    parameters = {"tenant": tenant_id}
     done = {
         "history": each(HISTORY),
         "moved": each(ENGAGEMENTS),
@@ -344,14 +315,26 @@ def _publish(connection: psycopg.Connection, tenant_id: str) -> dict[str, int]:
         connection.execute(
             sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
         )
-    connection.execute("update scores.scoring_marks set is_published = true where tenant_id = %s", [tenant_id])
+    connection.execute(
+        "update scores.scoring_marks set is_published = true, moved_at = case when %s then now() else moved_at end"
+        " where tenant_id = %s",
+        [done["moved"] > 0, tenant_id],
+    )
     return done
 
 
 def _breaches(connection: psycopg.Connection, tenant_id: str, run_id: str) -> list[str]:
     """Failed checks, a sentence each; their rows are noted."""
     found = []
-    for check in CHECKS:
+    # candidates are wide: one look at all of them says whether any value needs a closer one
+    any_failing = sql.SQL(" or ").join(sql.SQL("({})").format(sql.SQL(check.failing)) for check in ON_VALUES)
+    suspicious = connection.execute(
+        sql.SQL("select exists (select from scores.score_candidates where tenant_id = %s and ({}))").format(
+            any_failing
+        ),
+        [tenant_id],
+    ).fetchone()
+    for check in (*(ON_VALUES if suspicious == (True,) else ()), KNOWN):
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
                 sql.SQL(

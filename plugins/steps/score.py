@@ -11,6 +11,7 @@ A run makes anew what can have changed, and no more. The mark that the last publ
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, LiteralString
@@ -20,7 +21,7 @@ import pandas as pd
 import psycopg
 from psycopg import sql
 
-from scoring.arrays import Flags, Objects
+from scoring.arrays import Flags, Objects, numbers
 from scoring.engine import score
 from steps import bulk, group_candidates
 from steps.publish import CANDIDATE_TABLES
@@ -37,8 +38,14 @@ CANDIDATES: dict[str, LiteralString] = {
     "tier": "text",
     "fit_high": "boolean",
     "engagement_high": "boolean",
+    "told_fit_score": "numeric",
+    "told_engagement_score": "numeric",
+    "told_combined_score": "numeric",
+    "told_tier": "text",
+    "is_material": "boolean",
     "score_breakdown": "jsonb",
 }
+_SCORES = ("fit_score", "engagement_score", "combined_score")
 
 # A deal's contacts and stages come from tables without a trigger; what they come to is written down when it changes.
 _CHANGED_DEALS = """
@@ -74,6 +81,14 @@ select %(tenant)s, ties.one from ties join scores.unscored as u on u.tenant_id =
 union
 select %(tenant)s, ties.other from ties join scores.unscored as u on u.tenant_id = %(tenant)s and u.id = ties.one
 on conflict do nothing
+"""
+_TAKEN_OVER = """
+insert into scores.score_candidates (
+    tenant_id, run_id, as_of, score_version, entity_type, entity_id, fit_score, engagement_score, combined_score, tier,
+    fit_high, engagement_high, told_fit_score, told_engagement_score, told_combined_score, told_tier, is_material,
+    score_breakdown
+)
+select %s, %s, %s, %s, scored.* from scored
 """
 _MARK = """
 insert into scores.scoring_marks (
@@ -157,6 +172,8 @@ def _replace_candidates(
         connection.execute(
             sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
         )
+    # else what is copied of a portion goes through the disk before it is taken over
+    connection.execute("set local temp_buffers = '96MB'")
     bulk.make_temporary(connection, "scored", CANDIDATES)
     grouping = group_candidates.Grouping(connection, tenant_id, rules) if rules.buying_groups else None
     scored: dict[str, int] = {}
@@ -171,38 +188,59 @@ def _replace_candidates(
             window=rules.window,
             only_unscored=extent.only_unscored,
         )
-    for portion in known:
-        found = score(portion.inputs, rules.configs, as_of)
-        for kind, count in found.table["entity_type"].value_counts().items():
-            scored[str(kind)] = scored.get(str(kind), 0) + int(count)
-        chosen = np.flatnonzero(_is_candidate(found.table, portion, rules.score_version, extent))
-        reasons = found.breakdowns(chosen)
-        bulk.copy_in(connection, "scored", _columns(found.table.iloc[chosen], reasons))
-        connection.execute(
-            "insert into scores.score_candidates (tenant_id, run_id, as_of, score_version, entity_type, entity_id,"
-            " fit_score, engagement_score, combined_score, tier, fit_high, engagement_high, score_breakdown)"
-            " select %s, %s, %s, %s, scored.* from scored",
-            [tenant_id, run_id, as_of, rules.score_version],
-        )
+
+    def write(columns: list[list[str]], formed: group_candidates.Formed | None) -> None:
+        bulk.copy_in(connection, "scored", columns)
+        connection.execute(_TAKEN_OVER, [tenant_id, run_id, as_of, rules.score_version])
         connection.execute("truncate scored")
-        candidates += len(chosen)
-        if grouping is not None:
-            grouping.add(portion, found, extent.news, everything=extent.everything)
+        if grouping is not None and formed is not None:
+            grouping.write(formed)
+
+    # while the database takes one portion, the next is computed
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        writing: Future[None] | None = None
+        for portion in known:
+            found = score(portion.inputs, rules.configs, as_of)
+            for kind, count in found.table["entity_type"].value_counts().items():
+                scored[str(kind)] = scored.get(str(kind), 0) + int(count)
+            moved = _moved(found.table, portion, rules.score_version)
+            is_candidate = moved | _with_news(portion, extent.news) | extent.everything | extent.only_unscored
+            chosen = np.flatnonzero(is_candidate)
+            candidates += len(chosen)
+            told = _told(found.table, portion.published, moved, rules.material_points)
+            columns = _columns(found.table.iloc[chosen], told.iloc[chosen], found.breakdowns(chosen))
+            formed = grouping.formed(portion, found, extent.news, everything=extent.everything) if grouping else None
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(write, columns, formed)
+        if writing is not None:
+            writing.result()
     return scored, candidates
 
 
-def _is_candidate(table: pd.DataFrame, portion: Portion, version: int, extent: Extent) -> Flags:
-    """Where a value would move, and where something is new: then the reasons may have moved all the same."""
+def _moved(table: pd.DataFrame, portion: Portion, version: int) -> Flags:
+    """Where a value is another than the one in force, or none is in force."""
     assert (table["entity_id"].to_numpy() == portion.published["entity_id"].to_numpy()).all()
-    if extent.everything or extent.only_unscored:
-        return np.ones(len(table), dtype=bool)
     before = portion.published
-    moved = ~before["is_known"].to_numpy(dtype=bool)
+    moved: Flags = ~before["is_known"].to_numpy(dtype=bool)
     for name in VALUES:
         now = table[name].to_numpy(dtype=object) if name != "score_version" else np.full(len(table), version)
         then = before[name].to_numpy(dtype=object)
         moved |= (now != then) & ~(pd.isna(now) & pd.isna(then))
-    return moved | _with_news(portion, extent.news)
+    return moved
+
+
+def _told(table: pd.DataFrame, before: pd.DataFrame, moved: Flags, material_points: float) -> pd.DataFrame:
+    """What history will have said last of each, and whether it is to say so now: a smaller change, within the same
+    tier, is no news. Scores move by tenths: even where the least of changes is material, none at all is not."""
+    tenths = np.round(max(material_points, 0.1) * 10, 6)
+    far: Flags = (table["tier"] != before["told_tier"]).to_numpy(dtype=bool)
+    for name in _SCORES:
+        now, then = numbers(table[name]), numbers(before[f"told_{name}"])
+        far = far | (np.isnan(now) != np.isnan(then)) | (np.rint(np.abs(now - then) * 10) >= tenths)
+    is_material = moved & far
+    columns = {f"told_{name}": table[name].where(is_material, before[f"told_{name}"]) for name in (*_SCORES, "tier")}
+    return pd.DataFrame({**columns, "is_material": is_material})
 
 
 def _with_news(portion: Portion, news: frozenset[str]) -> Flags:
@@ -212,16 +250,12 @@ def _with_news(portion: Portion, news: frozenset[str]) -> Flags:
     return np.asarray(units.isin(news).to_numpy(), dtype=bool)
 
 
-def _columns(table: pd.DataFrame, reasons: Objects) -> list[list[str]]:
-    return [
-        table["entity_type"].tolist(),
-        table["entity_id"].tolist(),
-        *(_text(table[name]) for name in ("fit_score", "engagement_score", "combined_score")),
-        table["tier"].tolist(),
-        *(_text(table[name]) for name in ("fit_high", "engagement_high")),
-        reasons.tolist(),
-    ]
+def _columns(table: pd.DataFrame, told: pd.DataFrame, reasons: Objects) -> list[list[str]]:
+    """As CANDIDATES names them."""
+    known = [*table.columns, *told.columns]
+    assert [*known, "score_breakdown"] == [*CANDIDATES]
+    return [*(_text(table[name]) for name in table), *(_text(told[name]) for name in told), reasons.tolist()]
 
 
 def _text(column: pd.Series) -> list[str]:
-    return ["" if value is None else str(value) for value in column.tolist()]
+    return ["" if value is None or value != value else str(value) for value in column.tolist()]

@@ -58,11 +58,21 @@ where c.tenant_id = {tenant}
 """
 _PUBLISHED: LiteralString = """
 select e.entity_type, e.entity_id, e.fit_score::float8 as fit_score, e.engagement_score::float8 as engagement_score,
-    e.combined_score::float8 as combined_score, e.tier, e.fit_high, e.engagement_high, e.score_version
+    e.combined_score::float8 as combined_score, e.tier, e.fit_high, e.engagement_high, e.score_version,
+    e.told_fit_score::float8 as told_fit_score, e.told_engagement_score::float8 as told_engagement_score,
+    e.told_combined_score::float8 as told_combined_score, e.told_tier
 from scores.engagements as e
 where e.tenant_id = {tenant}
 """
-QUERIES = (_ACCOUNTS, _PEOPLE, _OPPORTUNITIES, _CONTACTS, _SIGNALS, _PUBLISHED)
+# Of members whom nobody confirmed: who they are, as publication knows them, and what is said of them.
+_MEMBERS: LiteralString = """
+select g.account_id, g.solution_tag, coalesce(m.person_id, lower(m.discovered_email)) as who, m.role,
+    m.role_confidence::float8 as role_confidence, m.role_source
+from scores.buying_group_members as m
+join scores.buying_groups as g on g.tenant_id = m.tenant_id and g.id = m.buying_group_id
+where m.tenant_id = {tenant} and not m.is_confirmed
+"""
+QUERIES = (_ACCOUNTS, _PEOPLE, _OPPORTUNITIES, _CONTACTS, _SIGNALS, _PUBLISHED, _MEMBERS)
 # What a run of the same day and the same rules adds to each query.
 _OF_UNSCORED: dict[str, LiteralString] = {
     "accounts": " and id in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
@@ -81,12 +91,15 @@ _OF_UNSCORED: dict[str, LiteralString] = {
         " union all select f.opportunity_id from rollups.rollup_opportunity_facts as f join scores.unscored as u"
         " on u.tenant_id = f.tenant_id and u.id = f.account_id where f.tenant_id = {tenant})"
     ),
+    "members": " and g.account_id in (select u.id from scores.unscored as u where u.tenant_id = {tenant})",
     "contacts": (
         " and c.opportunity_id in (select f.opportunity_id from rollups.rollup_opportunity_facts as f"
         " join scores.unscored as u on u.tenant_id = f.tenant_id and u.id = f.account_id where f.tenant_id = {tenant})"
     ),
 }
 VALUES = ("fit_score", "engagement_score", "combined_score", "tier", "fit_high", "engagement_high", "score_version")
+# what history last said of each
+TOLD = ("told_fit_score", "told_engagement_score", "told_combined_score", "told_tier")
 
 
 @dataclass(frozen=True)
@@ -95,11 +108,13 @@ class Portion:
 
     The engine's inputs, whose people have an email, opportunities a solution_tag and contacts a role as well.
     `published` has a row for each row that the engine makes of them, in its order: the score in force, empty where
-    there is none.
+    there is none. `members` are those of buying groups in force: account_id, solution_tag, who, role, role_confidence,
+    role_source.
     """
 
     inputs: Inputs
     published: pd.DataFrame
+    members: pd.DataFrame
 
 
 class Known:
@@ -148,6 +163,9 @@ class Known:
         signals = _SIGNALS + (_OF_UNSCORED["signals"] if only_unscored else "")
         batches = reader.batches(signals, first=first.isoformat(), **parameters)
         self._daily = _Daily(batches, self._people.rows["id"], first)
+        members = read("members", _MEMBERS)
+        of_member = np.append(number, -1)[_places(members["account_id"], accounts["id"])]
+        self._members = _Cut.of(members, "who", of_member, self.portions)
         in_force = read("published", _PUBLISHED)
         self._subjects = (
             ("account", self._accounts, "id"),
@@ -180,6 +198,7 @@ class Known:
                     previous=published[published["is_known"]],
                 ),
                 published,
+                self._members.frame(number),
             )
 
 
@@ -247,7 +266,8 @@ def _frame(table: pa.Table, rows: slice) -> pd.DataFrame:
 
 
 def _objects(column: pa.ChunkedArray) -> pd.Series:
-    return pd.Series(column.to_pylist(), dtype=object)
+    is_text = pa.types.is_string(column.type)
+    return pd.Series(column.to_numpy() if is_text else column.to_pylist(), dtype=object)
 
 
 class _Daily:
@@ -307,5 +327,5 @@ def _in_force(table: pa.Table, kind: str, ids: pa.ChunkedArray) -> pa.Table:
     """A row for each id: the score in force, nulls where there is none."""
     own = table.filter(pc.equal(table["entity_type"], kind))
     places = _places(ids, own["entity_id"])
-    found = own.select(list(VALUES)).take(pa.array(places, mask=places < 0))
+    found = own.select([*VALUES, *TOLD]).take(pa.array(places, mask=places < 0))
     return found.append_column("entity_id", ids).append_column("is_known", pa.array(places >= 0))

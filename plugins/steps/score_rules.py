@@ -21,7 +21,10 @@ _OURS = ("score.py", "score_inputs.py", "group_candidates.py")
 
 @dataclass(frozen=True)
 class Rules:
-    """`template_ids` are by name; `solution_field` is the source's own field that says what a deal is about."""
+    """`template_ids` are by name; `solution_field` is the source's own field that says what a deal is about.
+
+    `material_points` decide what history tells, not how scores are made: they are no part of the digest.
+    """
 
     configs: Configs
     score_version: int
@@ -29,6 +32,7 @@ class Rules:
     solution_field: str | None
     role_templates: list[RoleTemplate]
     template_ids: dict[str, str]
+    material_points: float
     digest: str
 
     @classmethod
@@ -55,6 +59,7 @@ class Rules:
             chosen.buying_groups.solution_field,
             role_templates,
             {template["name"]: template_id for template_id, template in stored.items()},
+            chosen.history_material_points,
             sha256(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS)).hexdigest(),
         )
 

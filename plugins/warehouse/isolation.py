@@ -21,7 +21,12 @@ SHARED = {f"staging.{file.stem}" for file in (project_root() / "dbt" / "seeds").
 # the only relations without a tenant; nobody but the owner has rights on them, but for reading what is shared
 WITHOUT_TENANT = {"control.alembic_version", *SHARED}
 # functions that run with their owner's rights and that a tenant's login may call or cause to run
-DEFINER_FUNCTIONS = {"control.session_tenant()", "control.audit_chain()", "control.audit_faults(text)"}
+DEFINER_FUNCTIONS = {
+    "control.session_tenant()",
+    "control.audit_chain()",
+    "control.audit_faults(text)",
+    "control.analyze_if_grown(regclass)",
+}
 # policies that are not about session_tenant(), and the roles that they may name
 PLATFORM_ROLES = {OWNER, REGISTRY, REGISTRAR, roles.AUDITOR}
 ACTIONS = ("select", "insert", "update", "delete")

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from cli.main import main
+from cli.main import app, main
 from tests.conftest import Tenant
 
 CLARITY = [sys.executable, "-m", "cli.main"]
@@ -174,20 +177,18 @@ def test_migrating_twice_at_once_is_safe(platform: Path) -> None:
     assert "another migration is running; waiting for it" in ends[0][0] + ends[1][0]
 
 
-def test_every_command_explains_itself(platform: Path) -> None:
-    groups = (
-        "tenant",
-        "connector",
-        "config",
-        "mapping",
-        "template",
-        "writeback-config",
-        "member",
-        "bi-user",
-        "demo",
-        "db",
-    )
-    for words in ([], ["audit"], ["prove"], *([group] for group in groups)):
-        done = clarity(*words, "--help")
-        assert done.returncode == 0
-        assert "Usage" in done.stdout
+def test_every_command_explains_itself() -> None:
+    commands = dict(below((), typer.main.get_command(app)))
+    assert {("run",), ("tenant", "create"), ("writeback-config", "enable")} <= commands.keys()
+    for words, command in commands.items():
+        done = CliRunner().invoke(app, [*words, "--help"])
+        assert done.exit_code == 0, words
+        assert "Usage" in done.output, words
+        assert command.help, words
+
+
+def below(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A command and those that it consists of, each with the words that call it."""
+    yield words, command
+    for word, part in getattr(command, "commands", {}).items():
+        yield from below((*words, word), part)

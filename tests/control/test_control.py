@@ -180,7 +180,7 @@ def test_a_connectors_configuration_is_sealed_at_rest_and_redacted_in_the_trail(
 
 
 def test_a_database_that_is_down_keeps_the_last_known_tenants(
-    tenant: Tenant, clarity_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tenant: Tenant, platform: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = registry.tenants()
     assert tenant.slug in {entry.slug for entry in known}
@@ -204,7 +204,7 @@ def test_the_registry_role_may_list_tenants_and_nothing_else(tenant: Tenant) -> 
                 connection.execute(statement.encode())
 
 
-def test_the_registrys_last_good_file_holds_no_secret(tenant: Tenant, clarity_home: Path) -> None:
+def test_the_registrys_last_good_file_holds_no_secret(tenant: Tenant, platform: Path) -> None:
     registry.tenants()
-    entries = json.loads((clarity_home / "registry.json").read_text(encoding="utf-8"))
+    entries = json.loads((platform / "registry.json").read_text(encoding="utf-8"))
     assert {tuple(sorted(entry)) for entry in entries} == {("created_at", "id", "name", "paused", "slug", "timezone")}

@@ -113,7 +113,7 @@ def whereabouts(admin: psycopg.Connection, home: Path, *words: str) -> list[str]
 
 
 def test_after_an_erasure_nothing_tells_of_the_person_and_no_sync_brings_them_back(
-    customer: Customer, admin: psycopg.Connection, clarity_home: Path
+    customer: Customer, admin: psycopg.Connection, platform: Path
 ) -> None:
     words = (EMAIL, FIRST, LAST)
     customer.run()
@@ -128,7 +128,7 @@ def test_after_an_erasure_nothing_tells_of_the_person_and_no_sync_brings_them_ba
             " values (gen_random_uuid(), %s, %s, %s)",
             [customer.tenant.id, group, EMAIL.upper()],
         )
-    told = {place.partition(":")[0] for place in whereabouts(admin, clarity_home, *words)}
+    told = {place.partition(":")[0] for place in whereabouts(admin, platform, *words)}
     assert told >= {
         "raw.files__people",
         "raw.files__activities",
@@ -140,11 +140,11 @@ def test_after_an_erasure_nothing_tells_of_the_person_and_no_sync_brings_them_ba
     }
     done = customer.erase()
     assert done.left == []
-    assert whereabouts(admin, clarity_home, *words) == []
+    assert whereabouts(admin, platform, *words) == []
     customer.run()
-    assert whereabouts(admin, clarity_home, *words) == []
+    assert whereabouts(admin, platform, *words) == []
     customer.run(full=True)
-    assert whereabouts(admin, clarity_home, *words) == []
+    assert whereabouts(admin, platform, *words) == []
     assert customer.count("select count(*) from canonical.people") == len(customer.company.people) - 1
 
 

@@ -202,6 +202,89 @@ def test_the_next_day_rewrites_the_scores_that_sank_and_leaves_the_others(
     assert one(admin, rewritten, people) == moved
 
 
+def test_a_score_that_is_rewritten_stays_on_its_page(people: Tenant, admin: psycopg.Connection) -> None:
+    run(people)
+    query = (
+        "select count(*) from scores.engagements where tenant_id = %(tenant)s and as_of > '2026-03-10'"
+        " and (ctid::text::point)[0] = any (%(pages)s)"
+    )
+    pages = [
+        page
+        for (page,) in admin.execute(
+            "select distinct (ctid::text::point)[0] from scores.engagements where tenant_id = %s", [people.id]
+        )
+    ]
+    _, published = run(people, AS_OF + timedelta(days=1))
+    stayed = admin.execute(query.encode(), {"tenant": people.id, "pages": pages}).fetchone()
+    assert stayed is not None
+    assert stayed[0] > published["moved"] * 0.9
+
+
+def test_no_index_of_scores_must_be_told_of_a_score_that_sank_within_its_tier(admin: psycopg.Connection) -> None:
+    told = admin.execute(
+        "select array_agg(distinct a.attname::text order by a.attname::text) from pg_index as i"
+        " join pg_class as c on c.oid = i.indexrelid join pg_am as m on m.oid = c.relam"
+        " cross join unnest(i.indkey::int[]) as k (attnum)"
+        " join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = k.attnum"
+        " where i.indrelid = 'scores.engagements'::regclass and m.amname <> 'brin'"
+    ).fetchone()
+    assert told == (["entity_id", "entity_type", "id", "tenant_id", "tier"],)
+
+
+def test_history_tells_what_moved_by_a_point_since_it_last_told_something(
+    people: Tenant, admin: psycopg.Connection
+) -> None:
+    for day in (0, 1, 2, 4, 9):
+        run(people, AS_OF + timedelta(days=day))
+    told = "(fit_score, engagement_score, combined_score, tier)"
+    last = f"""
+        select count(*) from scores.engagements as e cross join lateral (
+            select * from scores.score_history as h
+            where h.tenant_id = e.tenant_id and h.entity_type = e.entity_type and h.entity_id = e.entity_id
+            order by as_of desc limit 1
+        ) as h
+        where e.tenant_id = %(tenant)s and (e.told_fit_score, e.told_engagement_score, e.told_combined_score,
+            e.told_tier) is not distinct from {told.replace("(", "(h.").replace(", ", ", h.")}
+            and e.tier = h.tier and abs(e.engagement_score - h.engagement_score) < 1
+            and abs(e.combined_score - h.combined_score) < 1
+    """
+    assert one(admin, last, people) == 339
+    idle = """
+        with steps as (
+            select *, lag(engagement_score) over told as engagement_before, lag(combined_score) over told as before,
+                lag(tier) over told as tier_before
+            from scores.score_history where tenant_id = %(tenant)s
+            window told as (partition by entity_type, entity_id order by as_of)
+        )
+        select count(*) filter (where abs(engagement_score - engagement_before) < 1 and abs(combined_score - before) < 1
+            and tier = tier_before), count(tier_before) > 0
+        from steps
+    """
+    assert admin.execute(idle.encode(), {"tenant": people.id}).fetchone() == (0, True)
+
+
+def test_a_score_that_is_changed_by_hand_tells_when_it_was(people: Tenant, admin: psycopg.Connection) -> None:
+    run(people)
+    query = "select array_agg(updated_at > scored_at order by id) from scores.engagements where tenant_id = %(tenant)s"
+    assert not any(one(admin, query, people))
+    admin.execute("update scores.engagements set told_fit_score = -1 where tenant_id = %s", [people.id])
+    assert all(one(admin, query, people))
+
+
+def test_a_portion_that_the_database_refuses_ends_the_run_and_leaves_no_mark(
+    people: Tenant, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(people)
+    before = content(admin, people, versions=True)
+    monkeypatch.setattr(score_inputs, "PORTION", 100)
+    monkeypatch.setattr(score, "_TAKEN_OVER", score._TAKEN_OVER.replace("scored.*", "scored.*, 1/0"))
+    with lease.hold(people.id, "tests", stage="score") as held, pytest.raises(psycopg.Error, match="INSERT has more"):
+        score.run(people.id, "refused", held.fence, AS_OF + timedelta(days=1))
+    marks = "select run_id || is_published from scores.scoring_marks where tenant_id = %(tenant)s"
+    assert one(admin, marks, people) == "runtrue"
+    assert content(admin, people, versions=True) == before
+
+
 def test_other_rules_score_everything_anew(people: Tenant, admin: psycopg.Connection) -> None:
     run(people)
     provision.set_scoring_config(people.id, "engagement", {"saturation": 5.0}, actor=ACTOR)
@@ -275,6 +358,32 @@ def test_a_deleted_person_has_no_score_any_more(people: Tenant, admin: psycopg.C
 
 
 # --- buying groups ---------------------------------------------------------------------------------------------------
+
+
+def test_groups_that_were_changed_day_by_day_are_those_formed_from_nothing(
+    people: Tenant, admin: psycopg.Connection
+) -> None:
+    news = ("somebody changed companies", "somebody was promoted", "somebody left the CRM", "somebody was erased")
+    run(people)
+    first = content(admin, people)["buying_group_members"]
+    for day, what in enumerate(news, start=1):
+        admin.execute(NEWS[what].encode(), {"tenant": people.id})
+        _, published = run(people, AS_OF + timedelta(days=day))
+        assert 0 < published["members"] < len(first)
+    changed = content(admin, people)
+    del changed["engagements"]
+    assert changed["buying_group_members"] != first
+    forget(admin, people, "scoring_marks", "buying_groups")
+    run(people, AS_OF + timedelta(days=len(news)))
+    assert {table: content(admin, people)[table] for table in changed} == changed
+
+
+def test_members_are_looked_up_all_at_once_whatever_the_planner_knows(people: Tenant) -> None:
+    # of a table that was empty a moment ago any index is as good, and a look-up per row may read all of it
+    with database.run_session(people.id) as connection:
+        for statement in (publish.GROUPS, publish.NEW_MEMBERS):
+            plan = connection.execute(f"explain {statement}".encode(), {"tenant": people.id}).fetchall()
+            assert not any("SubPlan" in line for (line,) in plan)
 
 
 @pytest.fixture

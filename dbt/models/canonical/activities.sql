@@ -66,14 +66,20 @@ contested as (
         arrived.source,
         arrived.source_id
     from arrived
-    inner join {{ ref("int_activities__unioned") }} as earlier
-        on
-            arrived.tenant_id = earlier.tenant_id
-            and arrived.stream = earlier.stream
-            and arrived.source_id = earlier.source_id
     where
-        {{ before_window("earlier", "int_activities__unioned", "activities") }}
-        and earlier.source_updated_at > coalesce(arrived.source_updated_at, '-infinity')
+        {{ has_read_before("int_activities__unioned", "activities") }}
+        -- looked up one by one, whatever the planner thinks of their number: to join is to read all of raw
+        and exists (
+            select 1
+            from {{ ref("int_activities__unioned") }} as earlier
+            where
+                earlier.tenant_id = arrived.tenant_id
+                and earlier.stream = arrived.stream
+                and earlier.source_id = arrived.source_id
+                and {{ before_window("earlier", "int_activities__unioned", "activities") }}
+                and earlier.source_updated_at > coalesce(arrived.source_updated_at, '-infinity')
+            offset 0 -- noqa: AM09
+        )
     union
     select
         landed.tenant_id,

@@ -2,9 +2,9 @@
 
 from warehouse.migrate import run_sql
 
-revision = "0007"
-down_revision = "0006"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:
-    run_sql("0007_writeback.sql")
+    run_sql("0009_writeback.sql")
