@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status docs test test-contracts lint chaos fuzz bench-load bench-transform bench-score \
+.PHONY: help setup demo up down status docs test test-contracts lint chaos fuzz bench-load bench-transform bench-score bench-writeback \
     screenshot lock clean
 
 help: ## list what make can do
@@ -72,6 +72,9 @@ fuzz: $(VENV)/development ## the properties of the engine with 5,000 examples ea
 
 bench-score: $(VENV)/development ## a night for a million people, next to bare numpy, SQL, reading and writing; OPTIONS=--help
 	@$(BIN)/python -m benchmarks.score $(OPTIONS)
+
+bench-writeback: $(VENV)/development ## a hundred thousand changed scores into the CRM: seconds, calls, memory; OPTIONS=--help for sizes
+	@$(BIN)/python -m benchmarks.writeback $(OPTIONS)
 
 bench-load: $(VENV)/development $(PEERS)/ready ## a million rows into raw, next to dlt and to a bare COPY; OPTIONS=--help for sizes
 	@$(BIN)/python -m benchmarks.load $(OPTIONS)

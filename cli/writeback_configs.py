@@ -46,17 +46,11 @@ def set_writeback(
 
 @writeback_config_app.command("enable")
 def enable_writeback(context: typer.Context, tenant: Slug, connector: Connector, entity: Entity) -> None:
-    """Switch a writeback configuration on."""
-    from steps import provision
+    """Switch a writeback configuration on, once the CRM says that each of its fields can be written."""
+    from steps import writeback_targets
 
     here = Context.current(context)
-    changed = writeback_configs.enable(
-        registry.tenant(tenant).id,
-        connector,
-        entity,
-        writable=provision.can_be_written_to(connector),
-        actor=here.actor,
-    )
+    changed = writeback_targets.enable(registry.tenant(tenant).id, connector, entity, actor=here.actor)
     _tell_switch(here, connector, entity, "on", changed)
 
 

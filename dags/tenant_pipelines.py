@@ -50,7 +50,9 @@ A connector that fails does not hold up the others: what arrived is scored, and 
 3. A task says that another run has this tenant: it waited for that run, from a terminal perhaps, and gave up. Clear it
    when the other has ended; the lease of a run that died expires by itself within two minutes.
 4. **transform**, **score** or **publish** failed: readers keep the last good scores. Repair, then clear that task.
-5. Any task may be killed, cleared and run again at any moment: the result is that of an undisturbed run.
+5. **writeback** failed: its last line names the records or fields that were not written; all of them are in
+   `mart_operations__writeback`. What was written stands. Repair in the CRM, then clear it, or wait for the next run.
+6. Any task may be killed, cleared and run again at any moment: the result is that of an undisturbed run.
    `clarity run {slug}` does the same as this DAG, from a terminal.
 """
 
@@ -136,7 +138,8 @@ def publish(slug: str) -> dict[str, Any]:
     return pipeline.publish(slug, run_id())
 
 
-@task
+# a CRM's bulk job may take its time
+@task(execution_timeout=timedelta(hours=2))
 def writeback(slug: str) -> dict[str, Any]:
     from steps import pipeline
 

@@ -19,7 +19,8 @@ Errors are classes by what to do next:
     └── Fatal            nothing helps but changing the configuration or the source
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from re import fullmatch
@@ -138,6 +139,59 @@ class Health:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the vendor says of a field that a score may go into.
+
+    `scale` is how many places a number keeps, `length` how many characters a text; `values` are the only ones that a
+    list takes, as it spells them. `refusal` is why nothing can be written there, in words that follow the field's name.
+    """
+
+    kind: Literal["number", "text", "list", "moment", "day", "other"]
+    length: int | None = None
+    scale: int | None = None
+    values: Sequence[str] = ()
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a record shows at this moment, in the fields that were asked for."""
+
+    record_id: str
+    values: Mapping[str, Any]
+    version: str  # the vendor's mark of it; later versions have greater ones
+    changed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a record that exists is to show from now on."""
+
+    record_id: str
+    values: Mapping[str, Any]
+
+
+Outcome = Literal[
+    "written",
+    "busy",  # somebody else holds it: again, a little later
+    "gone",  # deleted
+    "forbidden",  # `fields` of it may not be written, by nobody's rule about this record: the others may
+    "rejected",  # the vendor refuses these values for this record
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one change. `code` is the vendor's word, `message` the vendor's sentence."""
+
+    record_id: str
+    outcome: Outcome
+    code: str = ""
+    message: str = ""
+    fields: Sequence[str] = ()
+
+
 class Renew(Protocol):
     """The way to new secrets for a client whose present ones have expired or are replaced by the vendor.
 
@@ -175,3 +229,44 @@ class Connector(Protocol):
     def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:
         """Try once more what was refused, from what Rejected, or the refused Record's payload, had kept of it."""
         ...
+
+
+class Writer(Protocol):
+    """The other side of a connector that takes something back: what its `async with client.writer()` gives.
+
+    It updates records that exist and creates none. A Retry out of `write` means that it is not known what was carried
+    out: whoever asked looks at the records first.
+    """
+
+    def streams(self, entity: str) -> Sequence[str]:
+        """The kinds of record that show scores of `accounts`, `people` or `opportunities`."""
+        ...
+
+    async def targets(self, stream: str, fields: Collection[str]) -> Mapping[str, Target]:
+        """What there is of these fields to write into. One that does not exist is not in the answer."""
+        ...
+
+    def at_once(self, count: int) -> int:
+        """How many records to look at, and then to write, in one go, if there are so many in all."""
+        ...
+
+    def shown(self, stream: str, fields: Sequence[str], record_ids: Sequence[str]) -> AsyncIterator[Shown]:
+        """What these records show now. A deleted one is left out."""
+        ...
+
+    def write(self, stream: str, changes: list[Change], ticket: Callable[[str], None]) -> AsyncIterator[Receipt]:
+        """Write them, one receipt each. Takes the list over: nobody else may look into it afterwards.
+
+        `ticket` is told of a job at the vendor before the vendor begins with it.
+        """
+        ...
+
+    async def end_of(self, ticket: str) -> None:
+        """Come back when the vendor works on this job no more."""
+        ...
+
+
+class Writable(Protocol):
+    """A Connector whose product takes something back."""
+
+    def writer(self) -> AbstractAsyncContextManager[Writer]: ...

@@ -77,6 +77,17 @@ class BuyingGroups(_Group):
     )
 
 
+class Writeback(_Group):
+    # read by steps.writeback
+    alert_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="0 to 1: the share of records that may fail before a writeback raises the alarm",
+    )
+
+
 class Settings(_Group):
     # read by the registry, for the schedule of the tenant's DAG
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
@@ -92,6 +103,7 @@ class Settings(_Group):
         default=1, ge=0, le=100, allow_inf_nan=False, description="0 to 100: the change of a score that makes history"
     )
     features: Features = Features()
+    writeback: Writeback = Writeback()
     bots: Bots = Bots()
     domains: Domains = Domains()
     buying_groups: BuyingGroups = BuyingGroups()

@@ -4,16 +4,18 @@ Each stage holds the tenant's run lease under the run's name and leaves it with 
 gives it back. Any stage can be killed and run again: what it had committed stands, the rest was never there.
 """
 
+import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 
-from control import registry
+from control import access, registry
 from steps import extract as extracting
 from steps import publish as publishing
 from steps import score as scoring_step
 from steps import transform as transforming
+from steps import undo as undoing
 from steps import writeback as writing
 from warehouse import lease
 from warehouse.errors import ClarityError, MisuseError
@@ -21,6 +23,7 @@ from warehouse.errors import ClarityError, MisuseError
 Report = Callable[[str], None]
 BEFORE_SCORING = ("canonical", "rollups")
 AFTER_PUBLICATION = ("marts",)
+AFTER_WRITEBACK = ("mart_operations__writeback", "mart_operations__writeback_overrides")
 
 
 def connectors(slug: str) -> list[str]:
@@ -110,9 +113,44 @@ def publish(slug: str, run_id: str) -> dict[str, Any]:
         return {**published, "marts": transforming.run(slug, run_id, held.fence, select=AFTER_PUBLICATION)}
 
 
-def writeback(slug: str, run_id: str) -> dict[str, Any]:
-    with _stage(slug, run_id, "writeback") as held:
-        return dict(writing.run(held.tenant_id))
+def writeback(slug: str, run_id: str, *, report: Report = print) -> dict[str, Any]:
+    with _stage(slug, run_id, "writeback", report=report) as held:
+        return _write_back(slug, run_id, held, report)
+
+
+def write_back(slug: str, *, report: Report = lambda _line: None) -> dict[str, Any]:
+    """Only the writeback of a run, in this process."""
+    holder = lease.local_holder()
+    try:
+        with _stage(slug, holder, "writeback", report=report) as held:
+            return _write_back(slug, f"writeback:{uuid.uuid4().hex[:12]}", held, report)
+    finally:
+        conclude(slug, holder)
+
+
+def undo(slug: str, undone_run: str, *, actor: str, report: Report = lambda _line: None) -> undoing.Undone:
+    """Take a writeback back, in this process."""
+    access.require(_runnable(slug).id, actor, "writeback.undo")
+    holder, run_id = lease.local_holder(), f"undo:{uuid.uuid4().hex[:12]}"
+    try:
+        with _stage(slug, holder, "undo", report=report) as held:
+            done = undoing.run(held.tenant_id, undone_run, run_id, held.fence, actor=actor, report=report)
+            transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
+            return done
+    finally:
+        conclude(slug, holder)
+
+
+def _write_back(slug: str, run_id: str, held: lease.Held, report: Report) -> dict[str, Any]:
+    try:
+        summary = writing.run(held.tenant_id, run_id, held.fence, report=report)
+    except writing.WritebackFailed:
+        # what failed is to be read there as well
+        transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
+        raise
+    if summary["writeback"] == "on":
+        transforming.run(slug, run_id, held.fence, select=AFTER_WRITEBACK)
+    return summary
 
 
 def conclude(slug: str, run_id: str) -> None:
@@ -141,7 +179,7 @@ def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Rep
         report("publish")
         publish(slug, run_id)
         report("writeback")
-        writeback(slug, run_id)
+        writeback(slug, run_id, report=report)
     finally:
         conclude(slug, run_id)
     if failed:

@@ -94,7 +94,7 @@ def rollback_scoring_config(tenant_id: str, kind: str, version: int, *, actor: s
 def can_be_written_to(connector_type: str) -> bool:
     """Whether connectors of this type take scores back."""
     return connector_type in catalogue.names() and hasattr(
-        import_module(f"connectors.{connector_type}.client").Client, "write"
+        import_module(f"connectors.{connector_type}.client").Client, "writer"
     )
 
 

@@ -67,6 +67,10 @@ def routes(org: Org, faults: Faults, log: Log, bulk: Bulk) -> list[Route]:
         after = int(request.query_params.get("after", "0"))
         return answer(log.as_json()[after:])
 
+    async def see_calls(_request: Request) -> Response:
+        """The log without the writes, of which there may be very many."""
+        return answer([{"method": call.method, "path": call.path, "status": call.status} for call in log.calls])
+
     async def truth(request: Request) -> Response:
         return answer(org.truth(request.path_params["entity"]))
 
@@ -77,5 +81,6 @@ def routes(org: Org, faults: Faults, log: Log, bulk: Bulk) -> list[Route]:
         Route("/_sandbox/faults", see_faults, methods=["GET"]),
         Route("/_sandbox/settings", settings, methods=["POST"]),
         Route("/_sandbox/log", see_log, methods=["GET"]),
+        Route("/_sandbox/calls", see_calls, methods=["GET"]),
         Route("/_sandbox/truth/{entity}", truth, methods=["GET"]),
     ]

@@ -279,7 +279,8 @@ class Org:
             if not name.endswith("__c") or name in self.tables[entity].fields:
                 raise ValueError(f"{name!r} cannot be added: a new custom field ends with __c")
             writable = not more.get("days_since")
-            item = Field(name, type, 255 if type == "string" else 0, writable=writable, **more)
+            sized = {"length": 255 if type == "string" else 0, **more}
+            item = Field(name, type, writable=writable, **sized)
             self.tables[entity].add_field(item, default)
 
     def remove_field(self, entity: str, name: str) -> None:

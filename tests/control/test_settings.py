@@ -28,6 +28,7 @@ SEEN_IN = {
     "defaultScoringVersion": "test_a_tenant_can_be_pinned_to_the_configurations_of_an_earlier_version",
     "historyMaterialPoints": "test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice",
     "features.writeback": "test_writeback_is_off_until_the_feature_is_on",
+    "writeback.alertShare": "test_how_many_failed_records_raise_the_alarm_is_the_tenants_choice",
     "features.buyingGroups": "test_buying_groups_are_formed_unless_the_feature_is_off",
     "bots.userAgents": "test_a_program_that_the_tenant_names_counts_as_a_machine",
     "domains.personal": "test_a_domain_that_the_tenant_names_makes_nobody_a_colleague",
@@ -63,6 +64,7 @@ def test_a_tenant_that_says_nothing_has_the_platforms_settings(tenant: Tenant) -
         "historyMaterialPoints": (1.0, "default"),
         "features.writeback": (False, "default"),
         "features.buyingGroups": (True, "default"),
+        "writeback.alertShare": (0.05, "default"),
         "bots.userAgents": ([], "default"),
         "domains.personal": ([], "default"),
         "buyingGroups.solutionField": (None, "default"),
@@ -132,9 +134,9 @@ def test_a_stored_setting_that_is_none_stops_what_reads_it_and_can_be_taken_out(
             "update control.tenants set settings = %s where id = %s", [Jsonb({"colour": "blue"}), tenant.id]
         )
     with pytest.raises(ClarityError, match=r"there is no setting 'colour'.*--unset KEY"):
-        writeback.run(tenant.id)
+        writeback.run(tenant.id, "run", 0)
     assert change(tenant, unset=("colour",))
-    assert writeback.run(tenant.id)["writeback"] == "off"
+    assert writeback.run(tenant.id, "run", 0)["writeback"] == "off"
 
 
 def test_only_an_admin_sets_and_a_viewer_may_look(tenant: Tenant) -> None:
@@ -172,9 +174,17 @@ def test_the_timezone_is_the_clock_of_the_tenants_dag(tenant: Tenant) -> None:
 
 def test_writeback_is_off_until_the_feature_is_on(tenant: Tenant) -> None:
     off = "features.writeback is off in the tenant's settings"
-    assert writeback.run(tenant.id)["because"] == off
+    assert writeback.run(tenant.id, "run", 0)["because"] == off
     change(tenant, "features.writeback=true")
-    assert writeback.run(tenant.id)["because"] == "no writeback configuration is enabled"
+    assert writeback.run(tenant.id, "run", 0)["because"] == "no writeback configuration is enabled"
+
+
+def test_how_many_failed_records_raise_the_alarm_is_the_tenants_choice(tenant: Tenant) -> None:
+    with database.run_session(tenant.id, autocommit=True) as connection:
+        assert writeback.alarm(connection, tenant.id, 5, 100) == ""
+        assert writeback.alarm(connection, tenant.id, 6, 100) == "6 of 100 records were not written, more than 5%"
+        change(tenant, "writeback.alertShare=0.5")
+        assert writeback.alarm(connection, tenant.id, 6, 100) == ""
 
 
 def test_a_program_that_the_tenant_names_counts_as_a_machine(tenant: Tenant) -> None:

@@ -37,7 +37,7 @@ VALUES = {
     "numeric": "12.3400",
     "double precision": "0.1",
 }
-WORDS = {"role": "'viewer'", "kind": "'email'"}
+WORDS = {"role": "'viewer'", "kind": "'email'", "outcome": "'written'"}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ NAMES = {
     "canonical": r"[a-z]+|int_[a-z_]+__[a-z]+",
     "rollups": r"rollup_[a-z]+_[a-z_]+",
     "marts": r"mart_[a-z]+__[a-z_]+|int_[a-z_]+__[a-z]+",
+    "writeback": r"int_writeback__[a-z]+",
 }
 # `seeds` are what dbt knows of the world, the others are layers and sources
 MAY_READ = {
@@ -25,6 +26,7 @@ MAY_READ = {
     "canonical": {"staging", "canonical", "control", "seeds"},
     "rollups": {"rollups", "canonical", "seeds"},
     "marts": {"canonical", "rollups", "scores", "marts", "control", "quality"},
+    "writeback": {"canonical", "scores", "control", "writeback"},
 }
 # what a model can do to a row beside naming its columns; whoever does it shows by an example that it is right
 LOGIC = re.compile(r"\b(join|where|group by|union|distinct|case|over|lateral|having)\b", re.IGNORECASE)

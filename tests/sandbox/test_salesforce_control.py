@@ -45,6 +45,8 @@ def test_another_process_moves_the_clock_changes_records_and_reads_the_truth(cal
     http.post("/_sandbox/settings", json={"budget": 3})
     assert caller.org.budget == 3
     assert http.get("/_sandbox/log").json()[-1]["path"].endswith("/limits")
+    last = http.get("/_sandbox/calls").json()[-1]
+    assert (last["method"], last["path"], last["status"]) == ("GET", "/services/data/v63.0/limits", 500)
 
 
 def test_the_answers_bear_the_time_of_the_org(caller: Caller) -> None:

@@ -28,6 +28,7 @@ from connectors.salesforce.vendor import SALESFORCE, BulkPage
 Told = TypeVar("Told")
 
 MOST_RECORDS_PER_UPDATE = 200
+MOST_RECORDS_PER_RETRIEVAL = 2_000
 
 # The address is the login's to know, and pretty-printing costs a third more to send and to read.
 _NOT_PASSED_ON = frozenset(
@@ -83,6 +84,13 @@ class Api:
         between = {"start": start.isoformat(timespec="seconds"), "end": end.isoformat(timespec="seconds")}
         return dict(await self._call(f"sobjects/{entity}/deleted/", params=between))
 
+    async def retrieve(self, entity: str, ids: Sequence[str], fields: Sequence[str]) -> list[dict[str, Any] | None]:
+        """At most 2,000 records in the order of their ids, None in the place of one that is not there any more."""
+        if len(ids) > MOST_RECORDS_PER_RETRIEVAL:
+            raise ValueError(f"Salesforce shows at most {MOST_RECORDS_PER_RETRIEVAL} records at once")
+        body = orjson.dumps({"ids": list(ids), "fields": list(fields)})
+        return list(await self._call(f"composite/sobjects/{entity}", method="POST", data=body) or [])
+
     async def update(self, records: Sequence[Mapping[str, Any]], *, all_or_none: bool = False) -> list[dict[str, Any]]:
         """Update at most 200 records, each with `attributes` and `id`. One result per record, in their order."""
         if len(records) > MOST_RECORDS_PER_UPDATE:
@@ -109,10 +117,33 @@ class Api:
     async def delete_query_job(self, job: str) -> None:
         await self._call(f"jobs/query/{job}", method="DELETE")
 
+    async def create_update_job(self, entity: str) -> dict[str, Any]:
+        job = {"operation": Operation.update, "object": entity, "contentType": "CSV", "lineEnding": "LF"}
+        return dict(await self._call("jobs/ingest", method="POST", data=orjson.dumps(job)))
+
+    async def upload(self, job: str, table: str) -> None:
+        """Rows of CSV with a header, for a job that was just made."""
+        # the name of the object is of no account once there is a job
+        await self._in_thread(partial(self._job("any").upload_job_data, job, table))
+
+    async def set_update_job(self, job: str, state: Literal["UploadComplete", "Aborted"]) -> None:
+        await self._call(f"jobs/ingest/{job}", method="PATCH", data=orjson.dumps({"state": state}))
+
+    async def update_job(self, job: str) -> dict[str, Any]:
+        return dict(await self._call(f"jobs/ingest/{job}"))
+
+    async def refused_rows(self, job: str) -> BulkPage:
+        """The rows of a job that has ended which Salesforce did not take, with the reasons."""
+        told = await self._call(f"jobs/ingest/{job}/failedResults", headers={"Accept": "text/csv"})
+        # an empty answer is one without rows
+        return told if isinstance(told, BulkPage) else BulkPage([], [], None)
+
     def _job(self, entity: str) -> Any:
         return getattr(self._jobs, entity)._client
 
-    async def _call(self, path: str, method: Literal["GET", "POST", "PATCH", "DELETE"] = "GET", **more: Any) -> Any:
+    async def _call(
+        self, path: str, method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET", **more: Any
+    ) -> Any:
         return await self._in_thread(partial(self._salesforce.restful, path, method=method, **more))
 
     async def _in_thread(self, call: Callable[[], Told]) -> Told:
@@ -136,7 +167,10 @@ class _Response(requests.Response):
 
 class _Salesforce(Salesforce):
     def parse_result_to_json(self, result: requests.Response) -> Any:
-        return result.answer.told if isinstance(result, _Response) else super().parse_result_to_json(result)
+        if not isinstance(result, _Response):
+            return super().parse_result_to_json(result)
+        # an answer without a word
+        return {} if result.answer.told is None else result.answer.told
 
 
 class _ThroughTheCore(BaseAdapter):

@@ -17,6 +17,7 @@ from connectors.salesforce.pages import outcome_of
 from connectors.salesforce.reader import Reader
 from connectors.salesforce.streams import OBJECTS, STREAMS
 from connectors.salesforce.vendor import SALESFORCE
+from connectors.salesforce.writer import Writer
 
 
 class Client:
@@ -70,6 +71,11 @@ class Client:
 
     def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:  # noqa: ARG002 - the row knows
         return outcome_of(raw, "replayed")
+
+    @asynccontextmanager
+    async def writer(self) -> AsyncIterator[Writer]:
+        async with self.api() as api:
+            yield Writer(api, self.config, self._clock)
 
     @asynccontextmanager
     async def api(self) -> AsyncIterator[Api]:

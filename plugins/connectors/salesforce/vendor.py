@@ -99,8 +99,12 @@ SALESFORCE = Vendor(
         "INVALID_FIELD": Advice(Retry, "The fields changed while they were read; the next attempt asks for them anew."),
         "QUERY_TIMEOUT": Advice(Refused, "The query took longer than the two minutes that Salesforce grants it."),
     },
-    # A query job that is made twice costs a job, nothing else.
-    repeatable=r"^(POST|PATCH|DELETE) \S*/jobs/query(/|$)",
+    # A query job that is made twice costs a job, an update job that was never filled not even that; the other two only
+    # read and only say once more what state a job is to be in.
+    repeatable=(
+        r"^(POST|PATCH|DELETE) \S*/jobs/query(/|$)|^POST \S*/composite/sobjects/|^POST \S*/jobs/ingest/?$"
+        r"|^PATCH \S*/jobs/ingest/\w+$"
+    ),
     # Sessions also end because an administrator or another login of the same user ends them.
     fresh_logins=8,
 )
