@@ -15,7 +15,7 @@ from tests.dbt.project_copy import project_copy
 from warehouse import database
 
 MART = "mart_revenue__scores"
-TENANTS, ROUNDS = 8, int(os.environ.get("ROUNDS", "3"))
+TENANTS, ROUNDS = 8, int(os.environ.get("ROUNDS", "2"))
 
 
 @contextmanager

@@ -33,6 +33,8 @@ MARTS = (
     "mart_operations__sync_health",
     "mart_operations__model_runs",
     "mart_operations__quality",
+    "mart_operations__writeback",
+    "mart_operations__writeback_overrides",
 )
 EVERYTHING = ("canonical", "rollups", "marts")
 # what tells of the runs themselves has news after each of them
@@ -136,6 +138,9 @@ def test_a_run_with_nothing_new_writes_no_row_of_any_mart(scored: Pipeline) -> N
     assert [mart for mart, rows in before.items() if not rows] == [
         "mart_operations__sync_health",
         "mart_operations__quality",
+        # tests/writeback fills them
+        "mart_operations__writeback",
+        "mart_operations__writeback_overrides",
     ]
     scored.transform(*EVERYTHING)
     after = versions(scored)

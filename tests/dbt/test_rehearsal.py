@@ -136,7 +136,7 @@ def test_rows_that_come_and_go_are_counted(stage: Stage, tmp_path: Path) -> None
 
 
 def test_plain_dbt_works_there_and_says_what_it_can_not_make(stage: Stage, tmp_path: Path) -> None:
-    stage.rehearse("marts")
+    stage.rehearse(MART)
     needed = rehearsal.environment(stage.pipeline.slug, actor=ME)
 
     def dbt(*words: str) -> subprocess.CompletedProcess[str]:
@@ -149,7 +149,7 @@ def test_plain_dbt_works_there_and_says_what_it_can_not_make(stage: Stage, tmp_p
             timeout=120,
         )
 
-    built = dbt("build", "--select", "marts")
+    built = dbt("build", "--select", MART)
     assert built.returncode == 0, built.stdout
     assert " ERROR=0 " in built.stdout
     elsewhere = dbt("build", "--select", "rollup_person_signals_daily")
@@ -160,7 +160,7 @@ def test_plain_dbt_works_there_and_says_what_it_can_not_make(stage: Stage, tmp_p
 
 
 def test_nobody_else_may_look_at_it_and_the_isolation_walk_holds(stage: Stage) -> None:
-    schema = stage.rehearse("marts").schema
+    schema = stage.rehearse(MART).schema
     other = provision.create_tenant("Other", f"other_{os.getpid()}", actor="system:tests")
     bi = bi_users.add(stage.pipeline.id, actor="system:tests")
     run, control = database.run_login(stage.pipeline.id), database.control_login(stage.pipeline.id)
