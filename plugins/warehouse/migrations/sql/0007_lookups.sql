@@ -39,21 +39,26 @@ end $$;
 
 -- Autovacuum comes within minutes, the run's next statement at once. To a planner that takes a tenant for one row all
 -- indexes that begin with the tenant are alike, and a look-up by the wrong one reads all that the tenant has. So a table
--- that has more than doubled is looked at right away: only its sizes are, which are no tenant's secret, and if somebody
--- is at it already they need not do it twice.
+-- that has more than doubled is looked at right away: only its sizes are, which are no tenant's secret. Autovacuum, which
+-- can't see these rows before they are committed and may have written down pages without any, makes room for whoever
+-- waits; if another run is at it, once is enough.
 create function control.analyze_if_grown(relation regclass) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '5s'
 as $$
 begin
     if exists (
         select from pg_class as c
+        cross join lateral (select pg_relation_size(c.oid) / current_setting('block_size')::integer as pages) as now
         where c.oid = relation
             and c.relkind = 'r'
             and c.relnamespace::regnamespace::text in ('canonical', 'rollups', 'scores', 'marts')
-            and pg_relation_size(c.oid) / current_setting('block_size')::integer > 100 + 2 * c.relpages
+            and now.pages > 100
+            and (now.pages > 100 + 2 * c.relpages or c.reltuples < c.relpages)
     ) then
-        execute format('analyze (skip_locked) %s', relation);
+        execute format('analyze %s', relation);
     end if;
+exception when lock_not_available then
+    return;
 end $$;
 grant execute on function control.analyze_if_grown(regclass) to clarity_pipeline;
 
