@@ -23,8 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status docs test test-contracts lint chaos fuzz bench-load bench-transform bench-score bench-writeback \
-    screenshot lock clean
+.PHONY: help setup demo up down status docs test test-contracts lint chaos fuzz bench-load bench-transform bench-score \
+    bench-writeback screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
