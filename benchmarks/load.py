@@ -4,7 +4,6 @@ Everything is made for the run and gone afterwards: a database server, a tenant 
 """
 
 import argparse
-import json
 import os
 import platform
 import signal
@@ -20,13 +19,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks import chart, contenders, dlt_append, tasks
-from benchmarks.measure import say
+from benchmarks.measure import PROJECT, ran, say
 from control import connectors
 from steps import provision
 from tests.conftest import temporary_home
 from warehouse import database, migrate
 
-PROJECT = Path(__file__).resolve().parent.parent
 DLT_PYTHON = PROJECT / ".venv-bench" / "bin" / "python"
 CHART = PROJECT / "docs" / "images" / "bench-load.svg"
 TITLE = "What landing a row costs, in microseconds, by number of rows"
@@ -95,7 +93,7 @@ class Arena:
             admin.execute(f"create database {DLT_DATABASE}".encode())
             admin.execute("checkpoint")
         address = database.url(database.admin_conninfo(DLT_DATABASE))
-        figures = _run(
+        figures = ran(
             [str(DLT_PYTHON), "-m", "benchmarks.dlt_append", str(self.pages(rows)), *(DLT_WAYS | DLT_TUNED)[way]],
             {**os.environ, "DLT_BENCH_URL": address},
         )
@@ -118,15 +116,7 @@ class Arena:
             admin.execute(f"truncate {contenders.TABLE}".encode())
             admin.execute("checkpoint")
         arguments = [contender, str(self.pages(rows)), tenant_id, connector_id, *map(str, more)]
-        return _run([sys.executable, "-m", "benchmarks.contenders", *arguments], dict(os.environ))
-
-
-def _run(command: list[str], environment: dict[str, str]) -> dict[str, float]:
-    ended = subprocess.run(command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False)
-    if ended.returncode:
-        sys.exit(f"{' '.join(command[1:4])} failed; what it says stands above")
-    figures: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
-    return figures
+        return ran([sys.executable, "-m", "benchmarks.contenders", *arguments])
 
 
 @dataclass(frozen=True)

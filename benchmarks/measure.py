@@ -2,9 +2,14 @@
 
 import json
 import resource
+import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 def say(line: str) -> None:
@@ -37,6 +42,15 @@ def peak_memory() -> int:
         mark = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(mark.split()[1]) // 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def ran(command: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a contender reports from a process of its own."""
+    ended = subprocess.run(command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"{' '.join(command[1:4])} failed; what it says stands above")
+    figures: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return figures
 
 
 def report(**figures: float) -> None:

@@ -4,7 +4,6 @@ Everything is made for the run and gone afterwards: a database server, a tenant 
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -17,14 +16,13 @@ import psutil
 from psycopg import sql
 
 from benchmarks import chart, score_world
-from benchmarks.measure import say
+from benchmarks.measure import PROJECT, ran, say
 from benchmarks.score_step import WRITTEN
 from benchmarks.score_world import World
 from steps import deploy, provision
 from tests.conftest import temporary_home
 from warehouse import database
 
-PROJECT = Path(__file__).resolve().parent.parent
 CHART = PROJECT / "docs" / "images" / "bench-score.svg"
 SIZES = (10_000, 100_000, 1_000_000)
 ENGINE_ROWS = 1_000_000
@@ -80,16 +78,7 @@ def _ran(contender: str, people: int, what: str, *arguments: str) -> Result:
     """In a process of its own."""
     with database.connect(database.admin_conninfo(), autocommit=True) as admin:
         admin.execute("checkpoint")
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks.score_step", what, *arguments],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        sys.exit(f"{contender} failed; what it says stands above")
-    figures = json.loads(ended.stdout.splitlines()[-1])
+    figures = ran([sys.executable, "-m", "benchmarks.score_step", what, *arguments])
     result = Result(contender, people, **figures)
     say(f"  {contender}: {result.seconds:.1f} s, {result.memory:.0f} MB, {result.moved:,.0f} scores moved")
     return result

@@ -20,14 +20,13 @@ import psutil
 import psycopg
 
 from benchmarks import chart, people
-from benchmarks.measure import say
+from benchmarks.measure import PROJECT, say
 from control import connectors
 from steps import deploy, project, provision, rules, transform
 from tests.conftest import temporary_home
 from warehouse import database, lease
 from warehouse.home import home
 
-PROJECT = Path(__file__).resolve().parent.parent
 BY_HAND = PROJECT / "benchmarks" / "handwritten.sql"
 CHART = PROJECT / "docs" / "images" / "bench-transform.svg"
 SIZES = (10_000, 100_000, 1_000_000)

@@ -18,14 +18,13 @@ from typing import Any
 
 import httpx
 
-from benchmarks.measure import say
+from benchmarks.measure import PROJECT, ran, say
 from benchmarks.writeback_step import FIELD_MAP
 from control import settings, writeback_configs
 from steps import deploy, provision, writeback_targets
 from tests.conftest import temporary_home
 from warehouse import database
 
-PROJECT = Path(__file__).resolve().parent.parent
 SIZES = (1_000, 10_000, 100_000)
 ACTOR = "system:bench"
 FIRST, AGAIN, MOVED = "a first night", "nothing new", "1 % moved"
@@ -147,16 +146,7 @@ def _tidied() -> None:
 
 def _ran(contender: str, records: int, tenant_id: str, url: str) -> Result:
     before = len(_calls(url))
-    ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks.writeback_step", "night", tenant_id],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if ended.returncode:
-        sys.exit(f"{contender} failed; what it says stands above")
-    figures = json.loads(ended.stdout.splitlines()[-1])
+    figures = ran([sys.executable, "-m", "benchmarks.writeback_step", "night", tenant_id])
     made = [call for call in _calls(url)[before:] if "/oauth2" not in call["path"]]
     writing = [
         call

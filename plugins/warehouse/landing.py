@@ -343,8 +343,9 @@ def _known_versions(
 ) -> dict[str, list[_Version]]:
     """What raw has of these records.
 
-    Asked for as an array, neighbours in the page that are neighbours in the index are found in one go. The plan is not
-    kept, because the table grows under it.
+    Asked for as an array, neighbours in the page that are neighbours in the index are found in one go. Of the indexes
+    the primary key alone can serve this, whatever the planner believes of the tenant. The plan is not kept, because the
+    table grows under it.
     """
     with conn.cursor(binary=True) as cursor:
         cursor.adapters.register_loader("timestamptz", _StampLoader)

@@ -67,9 +67,10 @@ def routes(org: Org, faults: Faults, log: Log, bulk: Bulk) -> list[Route]:
         after = int(request.query_params.get("after", "0"))
         return answer(log.as_json()[after:])
 
-    async def see_calls(_request: Request) -> Response:
+    async def see_calls(request: Request) -> Response:
         """The log without the writes, of which there may be very many."""
-        return answer([{"method": call.method, "path": call.path, "status": call.status} for call in log.calls])
+        after = int(request.query_params.get("after", "0"))
+        return answer([{"method": call.method, "path": call.path, "status": call.status} for call in log.calls[after:]])
 
     async def truth(request: Request) -> Response:
         return answer(org.truth(request.path_params["entity"]))

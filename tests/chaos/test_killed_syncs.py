@@ -13,47 +13,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from connectors import catalogue
 from control import tenants
-from sandbox.salesforce.identity import Identity
 from steps import extract, provision
 from tests.chaos.conftest import KILLS, SEED
+from tests.chaos.org import Org, served
 from warehouse import database, server
 
 ACTOR = "system:tests"
 STREAMS = [stream.name for stream in catalogue.streams("salesforce")]
 # A tenant that has read everything reads little: after so many rounds a new one starts from nothing.
 ROUNDS_OF_A_TENANT = 4
-# Every sandbox lets the same application in.
-IDENTITY = Identity(SEED)
 # Small pages, so that there is much to be killed between.
 PAGES = {"bulk_above": 0, "bulk_page_size": 25}
 
 
-@dataclass(frozen=True)
-class Org:
-    """A Salesforce in a process of its own, as `python -m sandbox salesforce` serves it."""
-
-    url: str
-
-    def get(self, what: str) -> Any:
-        return httpx.get(f"{self.url}/_sandbox/{what}", timeout=30).raise_for_status().json()
-
-    def post(self, what: str, **order: Any) -> Any:
-        return httpx.post(f"{self.url}/_sandbox/{what}", json=order, timeout=60).raise_for_status().json()
-
-    def mutate(self, do: str, *arguments: Any, **values: Any) -> Any:
-        return self.post("mutate", do=do, **{"with": arguments, "values": values})["done"]
-
-    def calls(self, after: int = 0) -> int:
-        """How many calls it has had, beyond so many."""
-        return len(self.get(f"log?after={after}"))
+class BusyOrg(Org):
+    """One in which things happen."""
 
     def live(self, dice: random.Random) -> None:
         """A day goes by, with what makes reading hard: one stamp on many records, deletions, restorations, lateness."""
@@ -105,30 +85,18 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def org() -> Iterator[Org]:
-    sandbox = f"-m sandbox salesforce --port 0 --seed {SEED} --accounts 4 --tasks 300"
-    with subprocess.Popen([sys.executable, *sandbox.split()], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield Org(process.stdout.readline().split()[-1])
-        finally:
-            process.kill()
+def org() -> Iterator[BusyOrg]:
+    with served(accounts=4, tasks=300) as url:
+        yield BusyOrg(url)
 
 
 @contextmanager
 def readers(org: Org, number: int) -> Iterator[list[Reader]]:
     made = []
-    config = {
-        "login_url": org.url,
-        "client_id": IDENTITY.client_id,
-        "client_secret": IDENTITY.client_secret,
-        "backoff_seconds": 0.01,
-        **PAGES,
-    }
     for _ in range(number):
         slug = f"t_{uuid.uuid4().hex[:12]}"
         made.append(Reader(provision.create_tenant(f"Reader {slug}", slug, actor=ACTOR), slug))
-        provision.add_connector(made[-1].id, "salesforce", config, actor=ACTOR)
+        provision.add_connector(made[-1].id, "salesforce", {**org.login, **PAGES}, actor=ACTOR)
     try:
         yield made
     finally:
@@ -138,7 +106,7 @@ def readers(org: Org, number: int) -> Iterator[list[Reader]]:
 
 @pytest.mark.timeout(60 + 60 * KILLS)
 def test_syncs_that_were_killed_and_resumed_end_with_what_one_undisturbed_sync_ends_with(
-    platform: Path, org: Org
+    platform: Path, org: BusyOrg
 ) -> None:
     print(f"\nchaos: {KILLS} kills of syncs, CHAOS_SEED={SEED}")
     dice = random.Random(SEED)

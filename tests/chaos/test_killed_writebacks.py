@@ -8,74 +8,62 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import httpx
 import psutil
 import pytest
 from psycopg.types.json import Jsonb
 
 from control import settings, tenants, writeback_configs
-from sandbox.salesforce.identity import Identity
 from steps import provision, writeback_targets
 from tests.chaos.conftest import KILLS, SEED
+from tests.chaos.org import Org, served
 from tests.conftest import Tenant
 from tests.writeback.crm import ACTOR, BECAUSE, FIELD_MAP, SCORE, TIER
 from warehouse import database
 
 RECORDS = 600
-IDENTITY = Identity(SEED)
 
 
-class Org:
-    """A Salesforce in a process of its own, with accounts of ours."""
+@dataclass(frozen=True)
+class WrittenOrg(Org):
+    """One with fields for our scores, and accounts that we know."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/_sandbox", timeout=60)
-        self.url = url
-        self._do("add_field", "Account", TIER, "picklist", picklist=["Hot", "Warm", "Cool", "Cold"])
-        self._do("add_field", "Account", BECAUSE)
-        self.ids = [self._do("create", "Account", Name=f"Company {number}") for number in range(RECORDS)]
+    ids: Sequence[str]
 
-    def _do(self, what: str, *arguments: Any, **values: Any) -> Any:
-        order = {"do": what, "with": arguments, "values": values}
-        return self._http.post("/mutate", json=order).raise_for_status().json()["done"]
+    @classmethod
+    def at(cls, url: str) -> Self:
+        org = Org(url)
+        org.mutate("add_field", "Account", TIER, "picklist", picklist=["Hot", "Warm", "Cool", "Cold"])
+        org.mutate("add_field", "Account", BECAUSE)
+        return cls(url, [org.mutate("create", "Account", Name=f"Company {number}") for number in range(RECORDS)])
 
     def lock_some(self, dice: random.Random) -> None:
         for record_id in dice.sample(self.ids, 20):
-            self._do("refuse_row", record_id, "UNABLE_TO_LOCK_ROW", times=1)
-
-    def calls(self) -> int:
-        return len(self._http.get("/calls").json())
+            self.mutate("refuse_row", record_id, "UNABLE_TO_LOCK_ROW", times=1)
 
     def writes(self, after: int) -> list[dict[str, Any]]:
-        log = self._http.get(f"/log?after={after}").json()
-        return [write for call in log for write in call["writes"]]
+        return [write for call in self.get(f"log?after={after}") for write in call["writes"]]
 
     def truth(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = self._http.get("/truth/Account").json()
+        found: dict[str, dict[str, Any]] = self.get("truth/Account")
         return found
 
 
 @pytest.fixture(scope="module")
-def org() -> Iterator[Org]:
-    sandbox = f"-m sandbox salesforce --port 0 --seed {SEED} --accounts 1 --tasks 1"
-    with subprocess.Popen([sys.executable, *sandbox.split()], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield Org(process.stdout.readline().split()[-1])
-        finally:
-            process.kill()
+def org() -> Iterator[WrittenOrg]:
+    with served(accounts=1, tasks=1) as url:
+        yield WrittenOrg.at(url)
 
 
 @pytest.fixture(scope="module")
-def company(platform: Path, org: Org) -> Iterator[Tenant]:
+def company(platform: Path, org: WrittenOrg) -> Iterator[Tenant]:
     slug = f"t_{random.Random(SEED).randrange(10**9)}"
     made = Tenant(provision.create_tenant(f"Company {slug}", slug, actor=ACTOR), slug)
-    login = {"login_url": org.url, "client_id": IDENTITY.client_id, "client_secret": IDENTITY.client_secret}
-    provision.add_connector(made.id, "salesforce", {**login, "backoff_seconds": 0.01}, actor=ACTOR)
+    provision.add_connector(made.id, "salesforce", org.login, actor=ACTOR)
     content = {"field_map": FIELD_MAP, "policies": {}}
     writeback_configs.put(made.id, "salesforce", "accounts", content, actor=ACTOR)
     writeback_targets.enable(made.id, "salesforce", "accounts", actor=ACTOR)
@@ -85,7 +73,7 @@ def company(platform: Path, org: Org) -> Iterator[Tenant]:
 
 
 @pytest.mark.timeout(120 + 60 * KILLS)
-def test_writebacks_that_were_killed_and_said_again_write_each_record_once(company: Tenant, org: Org) -> None:
+def test_writebacks_that_were_killed_and_said_again_write_each_record_once(company: Tenant, org: WrittenOrg) -> None:
     print(f"\nchaos: {KILLS} kills of writebacks, CHAOS_SEED={SEED}")
     dice, kills, seconds, night = random.Random(SEED), 0, 3.0, 0
     while kills < KILLS:
@@ -120,7 +108,7 @@ def test_writebacks_that_were_killed_and_said_again_write_each_record_once(compa
             assert open_ones == (0,)
 
 
-def a_new_night(company: Tenant, org: Org, scores: dict[str, float]) -> None:
+def a_new_night(company: Tenant, org: WrittenOrg, scores: dict[str, float]) -> None:
     """Everything is synced and scored anew."""
     with database.connect(database.admin_conninfo()) as admin:
         admin.cursor().executemany(
@@ -150,10 +138,10 @@ def said(company: Tenant) -> "subprocess.Popen[str]":
     )
 
 
-def killed(company: Tenant, org: Org, moment: float) -> int:
+def killed(company: Tenant, org: WrittenOrg, moment: float) -> int:
     """So many seconds after its first call; 1 if it still ran then."""
     before, process = org.calls(), said(company)
-    while process.poll() is None and org.calls() == before:
+    while process.poll() is None and not org.calls(after=before):
         time.sleep(0.01)
     try:
         told, _ = process.communicate(timeout=moment)
@@ -162,7 +150,7 @@ def killed(company: Tenant, org: Org, moment: float) -> int:
             child.kill()
         process.kill()
         process.communicate()
-        print(f"chaos: killed {moment:.2f} s after the first call, {org.calls() - before} made", flush=True)
+        print(f"chaos: killed {moment:.2f} s after the first call, {org.calls(after=before)} made", flush=True)
         return 1
     assert process.returncode == 0, told
     return 0

@@ -7,11 +7,13 @@ moving a stamp), and after a gap that Salesforce's memory of deletions does not 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote_plus
 
 from connectors.contract import ConnectorError, Fatal, Page, Record, Rejected, Retry, State
 from connectors.http import Clock, Refused, RepeatGuard
+from connectors.salesforce import jobs
 from connectors.salesforce.api import Api
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.fields import Fields, fields_of
@@ -26,7 +28,6 @@ SHORTEST_LOOK = timedelta(minutes=2)
 # The gap is too long, or too much was deleted in it.
 NOT_REMEMBERED = ("INVALID_REPLICATION_DATE", "EXCEEDED_ID_LIMIT")
 IDS_PER_QUERY = 200
-LONGEST_POLL_SECONDS = 30.0
 JOBS_PER_READING = 3
 # What Salesforce says of a job, or a place in its result, that it has forgotten.
 FORGOTTEN = ("INVALIDJOB", "INVALID_LOCATOR", "INVALID_QUERY_LOCATOR")
@@ -243,26 +244,18 @@ class Reader:
             yield self._page(reading, records, rejected)
 
     async def _finished(self, job: str) -> None:
-        began, patience = self.clock.now(), timedelta(minutes=self.config.bulk_minutes)
-        pause, entity = self.config.backoff_seconds, self.fields.entity
-        while True:
-            told = await self.api.query_job(entity, job)
-            match told.get("state"):
-                case "JobComplete":
-                    return
-                case "Failed" | "Aborted" as outcome:
-                    reason = " ".join(str(told.get("errorMessage") or "no reason given").split())[:300].rstrip(". ")
-                    raise _JobEnded(
-                        f"Salesforce ended the bulk job for {entity} ({outcome}): {reason}. Nothing is lost, the next"
-                        " attempt makes a new job. If it fails each time, ask Salesforce's support with this sentence."
-                    )
-            if self.clock.now() - began > patience:
-                raise Retry(
-                    f"The bulk job for {entity} is not done after {self.config.bulk_minutes:g} minutes. It goes on at"
-                    " Salesforce, and the next sync takes its result."
-                )
-            await self.clock.sleep(pause)
-            pause = min(LONGEST_POLL_SECONDS, pause * 2)
+        entity = self.fields.entity
+        told = await jobs.ended(partial(self.api.query_job, entity, job), self.config, self.clock)
+        if told is None:
+            raise Retry(
+                f"The bulk job for {entity} is not done after {self.config.bulk_minutes:g} minutes. It goes on at"
+                " Salesforce, and the next sync takes its result."
+            )
+        if told["state"] != "JobComplete":
+            raise _JobEnded(
+                f"Salesforce ended the bulk job for {entity} ({told['state']}): {jobs.reason(told)}. Nothing is lost,"
+                " the next attempt makes a new job. If it fails each time, ask Salesforce's support with this sentence."
+            )
 
     async def _forget(self, job: str) -> None:
         """Its result takes up room in the org; if it cannot be removed, Salesforce does so in a week."""

@@ -5,12 +5,13 @@ What a row was refused for decides what to do next, and Salesforce says it in a 
 
 import csv
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
 from connectors.contract import Change, Fatal, Outcome, Receipt, Retry, Shown, Target
 from connectors.http import Clock, Refused
+from connectors.salesforce import jobs
 from connectors.salesforce.api import MOST_RECORDS_PER_RETRIEVAL, MOST_RECORDS_PER_UPDATE, Api
 from connectors.salesforce.config import SalesforceConfig
 from connectors.salesforce.streams import OBJECTS
@@ -21,7 +22,6 @@ BULK_ABOVE, MOST_RECORDS_PER_JOB = 10_000, 150_000
 STREAMS_OF = {"accounts": ("accounts",), "people": ("contacts", "leads"), "opportunities": ("opportunities",)}
 VERSION, CHANGED_BY = "SystemModstamp", "LastModifiedById"
 SET_TO_NULL = "#N/A"
-LONGEST_POLL_SECONDS = 30.0
 
 _KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("double", "currency", "percent", "int", "long"), "number"),
@@ -139,9 +139,8 @@ class Writer:
         del table
         await self._begin(job)
         ended = await self._ended(job)
-        if ended.get("state") != "JobComplete":
-            reason = " ".join(str(ended.get("errorMessage") or "no reason given").split())[:300].rstrip(". ")
-            raise Retry(f"Salesforce ended the bulk job for {entity} ({ended.get('state')}): {reason}.")
+        if ended["state"] != "JobComplete":
+            raise Retry(f"Salesforce ended the bulk job for {entity} ({ended['state']}): {jobs.reason(ended)}.")
         processed, failed = (int(ended.get(f"numberRecords{what}", -1)) for what in ("Processed", "Failed"))
         refused = list(_refusals(await self._api.refused_rows(job))) if failed else []
         if processed != len(ids) or failed != len(refused):
@@ -161,20 +160,14 @@ class Writer:
             if refused.code != "INVALIDJOBSTATE":
                 raise
 
-    async def _ended(self, job: str) -> dict[str, Any]:
-        began, patience = self._clock.now(), timedelta(minutes=self._config.bulk_minutes)
-        pause = self._config.backoff_seconds
-        while True:
-            told = await self._api.update_job(job)
-            if told.get("state") in ("JobComplete", "Failed", "Aborted"):
-                return told
-            if self._clock.now() - began > patience:
-                raise Retry(
-                    f"Salesforce's bulk job {job} is not done after {self._config.bulk_minutes:g} minutes. It goes on"
-                    " there, and the next run looks at what it wrote."
-                )
-            await self._clock.sleep(pause)
-            pause = min(LONGEST_POLL_SECONDS, pause * 2)
+    async def _ended(self, job: str) -> jobs.Told:
+        told = await jobs.ended(partial(self._api.update_job, job), self._config, self._clock)
+        if told is None:
+            raise Retry(
+                f"Salesforce's bulk job {job} is not done after {self._config.bulk_minutes:g} minutes. It goes on"
+                " there, and the next run looks at what it wrote."
+            )
+        return told
 
 
 def target_of(field: Mapping[str, Any]) -> Target:

@@ -1,0 +1,56 @@
+"""A Salesforce of the sandbox in a process of its own, so that what is killed does not take it along."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from sandbox.salesforce.identity import Identity
+from tests.chaos.conftest import SEED
+
+# Every sandbox lets the same application in.
+IDENTITY = Identity(SEED)
+
+
+@dataclass(frozen=True)
+class Org:
+    url: str
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """What a connector is configured with to get in."""
+        return {
+            "login_url": self.url,
+            "client_id": IDENTITY.client_id,
+            "client_secret": IDENTITY.client_secret,
+            "backoff_seconds": 0.01,
+        }
+
+    def get(self, what: str) -> Any:
+        return httpx.get(f"{self.url}/_sandbox/{what}", timeout=60).raise_for_status().json()
+
+    def post(self, what: str, **order: Any) -> Any:
+        return httpx.post(f"{self.url}/_sandbox/{what}", json=order, timeout=60).raise_for_status().json()
+
+    def mutate(self, do: str, *arguments: Any, **values: Any) -> Any:
+        return self.post("mutate", do=do, **{"with": arguments, "values": values})["done"]
+
+    def calls(self, after: int = 0) -> int:
+        """How many it has had, beyond so many."""
+        return len(self.get(f"calls?after={after}"))
+
+
+@contextmanager
+def served(*, accounts: int, tasks: int) -> Iterator[str]:
+    """Its address."""
+    sandbox = f"-m sandbox salesforce --port 0 --seed {SEED} --accounts {accounts} --tasks {tasks}"
+    with subprocess.Popen([sys.executable, *sandbox.split()], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.kill()
