@@ -88,7 +88,7 @@ screenshot: $(VENV)/development ## take the pictures in the README
 lock: $(VENV)/development ## compile the requirements anew from their .in files
 	@$(call compile,requirements)
 	@$(call compile,requirements-dev) --constraint requirements.txt
-	@$(call compile,requirements-contracts) --constraint requirements.txt
+	@$(call compile,requirements-contracts)
 	@$(call compile,requirements-bench)
 	@! grep -n '://' requirements*.txt || { echo 'The lock names an address; it must not.' >&2; exit 1; }
 
