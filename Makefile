@@ -58,9 +58,8 @@ test-contracts: $(VENV)/development $(FOREIGN)/python ## the connectors against 
 lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the rooms
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint dbt
 	@$(BIN)/python tests/borders.py
+	@$(BIN)/mypy & types=$$!; $(BIN)/sqlfluff lint dbt; sql=$$?; wait $$types && exit $$sql
 
 chaos: $(VENV)/development ## kill runs and syncs 50 times each or CHAOS_KILLS=n, and print the seed; long stories for dbt
 	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py tests/dbt/test_added_column.py -k "round_after_round or owner_adds"

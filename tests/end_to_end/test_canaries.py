@@ -26,7 +26,7 @@ from sandbox import companies
 from steps import pipeline
 from tests.chaos.conftest import silent
 from tests.chaos.test_kills import ending, wait_until
-from tests.conftest import temporary_home
+from tests.conftest import parsed_already, temporary_home
 from tests.control import vault
 from tests.end_to_end.conftest import TODAY
 from warehouse import database, keys, server
@@ -68,11 +68,12 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
                 sql.SQL("create role operator login createrole createdb password {}").format(sql.Literal(verifier))
             )
         url = database.url(
-            make_conninfo(host=address.host, port=address.port, user="operator", password=password, dbname="gtm")
+            make_conninfo(host=address.host, port=address.port, user="operator", password=password, dbname="clarity")
         )
         with temporary_home() as folder:
             made.homes = (of_server, folder)
             fill_secrets(made, folder, "platform")
+            parsed_already(folder)
             monkeypatch.setenv(database.URL_VARIABLE, url)
             monkeypatch.setenv(keys.KEYS_VARIABLE, f"new:{made.canary('new key')},old:{made.canary('old key')}")
             monkeypatch.setenv(keys.SINGLE_KEY_VARIABLE, made.canary("single key"))
