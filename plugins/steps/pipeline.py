@@ -17,6 +17,7 @@ from steps import score as scoring_step
 from steps import transform as transforming
 from steps import undo as undoing
 from steps import writeback as writing
+from steps.patience import LONGEST_WAIT
 from warehouse import database, lease
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.errors import NotNow as NotNow
@@ -47,7 +48,7 @@ def extract(
     wanted = [stream for stream in extracting.streams_of(connector) if stream in streams]
     if streams and connector not in _chosen_connectors(slug, None, streams):
         return {"connector": connector, "streams": {}, "notes": ["none of the streams asked for is one of its"]}
-    longest = min(timedelta(seconds=patience), extracting.LONGEST_WAIT)
+    longest = min(timedelta(seconds=patience), LONGEST_WAIT)
     with _stage(slug, run_id, f"extract {connector}", exclusive=False, patience=patience, report=report) as held:
         try:
             return extracting.run(
@@ -137,9 +138,7 @@ def score(
 ) -> dict[str, Any]:
     """Compute candidates as of the day. `forwards_only`: a day before the one in force is looked at, not published."""
     with _stage(slug, run_id, "score", patience=patience, report=report) as held:
-        return scoring_step.run(
-            held.tenant_id, run_id, held.fence, as_of, dry_run=dry_run, forwards_only=forwards_only
-        )
+        return scoring_step.run(held.tenant_id, run_id, held.fence, as_of, dry_run=dry_run, forwards_only=forwards_only)
 
 
 def publish(slug: str, run_id: str) -> dict[str, Any]:
