@@ -103,10 +103,10 @@ class Airflow:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._get(path)["value"]
 
-    def unfinished(self) -> list[str]:
-        """The runs of all DAGs that have not come to an end."""
-        found = self._get("/api/v2/dags/~/dagRuns?state=running&state=queued")["dag_runs"]
-        return [f"{run['dag_id']}/{run['dag_run_id']}" for run in found]
+    def unfinished(self, dag_id: str) -> list[str]:
+        """The runs of this DAG that have not come to an end."""
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]
+        return [run["dag_run_id"] for run in found]
 
     def _get(self, path: str) -> Any:
         answer = self._request("GET", path)
