@@ -30,6 +30,7 @@ for slug, tenant in told["tenants"].items():
             schedule=None,
             start_date=datetime(2026, 3, 10, tzinfo=UTC),
             params={"as_of": None},
+            default_args={"retries": 2},
             max_active_runs=1,
             project_config=ProjectConfig(project, manifest_path=told["manifest"], install_dbt_deps=False),
             profile_config=ProfileConfig("clarity", "run", profiles_yml_filepath=project / "profiles.yml"),
