@@ -2,7 +2,7 @@
 
     clarity_owner       logs in to migrate and deploy; owns every table but the audit trail
     clarity_auditor     owns the audit trail; nobody can log in as it
-    clarity_registry    may list tenants, and nothing else
+    clarity_registry    may list tenants and the kinds of their connectors, and nothing else
     clarity_registrar   makes and removes tenants and their logins
     clarity_airflow     owns Airflow's metadata, in a database of its own
     clarity_pipeline    what a tenant's run login may do         (a group: one login per tenant is a member)
