@@ -65,7 +65,8 @@ def tenants(slug: str | None = None) -> list[TenantEntry]:
 
 def tenant(slug: str) -> TenantEntry:
     """The tenant with this slug, asked of the database itself."""
-    for entry in _ask(slug):
+    # nobody is called what PostgreSQL can't even be asked for
+    for entry in _ask(slug) if slug.isprintable() else ():
         return entry
     # the others' names are not for whoever mistyped: it may be a member of one
     raise MisuseError(f"there is no tenant {slug[:60]!r}: `clarity tenant list` shows those there are")

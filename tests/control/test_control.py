@@ -207,4 +207,22 @@ def test_the_registry_role_may_list_tenants_and_nothing_else(tenant: Tenant) -> 
 def test_the_registrys_last_good_file_holds_no_secret(tenant: Tenant, platform: Path) -> None:
     registry.tenants()
     entries = json.loads((platform / "registry.json").read_text(encoding="utf-8"))
-    assert {tuple(sorted(entry)) for entry in entries} == {("created_at", "id", "name", "paused", "slug", "timezone")}
+    assert {tuple(sorted(entry)) for entry in entries} == {
+        ("connectors", "created_at", "id", "name", "paused", "slug", "timezone")
+    }
+
+
+def test_the_registry_knows_which_connectors_a_tenant_has_as_they_came_and_nothing_else_of_them(
+    tenant: Tenant, tmp_path: Path
+) -> None:
+    assert registry.tenant(tenant.slug).connectors == ()
+    salesforce = {"login_url": "https://login.example", "client_id": "id", "client_secret": "secret", "username": "u"}
+    with database.control_session(tenant.id) as control:
+        for type_, config in (("salesforce", salesforce), ("files", {"folder": str(tmp_path)})):
+            connectors.add(control, tenant_id=tenant.id, connector_type=type_, config=config, actor="system:tests")
+            control.commit()
+    assert registry.tenant(tenant.slug).connectors == ("salesforce", "files")
+    assert registry.tenants(tenant.slug) == [registry.tenant(tenant.slug)]
+    with database.connect(database.registry_conninfo()) as login:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            login.execute("select config from control.connectors")
