@@ -14,14 +14,16 @@ import psycopg
 
 from connectors import catalogue
 from connectors.contract import Hears, Page, Record, Rejected
-from connectors.webhooks import Unsigned
-from control import registry
+from connectors.webhooks import Unsigned, svix
+from control import clerk, registry
 from control import webhooks as kept
 from control.webhooks import Endpoint
 from warehouse import database, landing
 from warehouse.errors import MisuseError
 from warehouse.landing import Landed
 
+# the vendor that tells of the platform's customers, not of one customer's data
+CLERK = "clerk"
 MOST_BYTES = 1 << 20
 STATEMENT_SECONDS = 3
 
@@ -59,6 +61,8 @@ def accept(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Answer:
     """Keep what the vendor has sent, if it is the vendor who has. Headers by their names in small letters."""
+    if vendor == CLERK:
+        return _nudge(connection, headers, body, now())
     scheme = catalogue.webhooks(vendor) if vendor in catalogue.names() else None
     secret = kept.secret_behind(connection, vendor, key) if scheme and key.isprintable() else None
     if scheme is None or secret is None:
@@ -72,6 +76,26 @@ def accept(
     except orjson.JSONDecodeError:
         return Answer(400, "the body is not JSON")
     is_new = kept.accept(connection, key, event_id, event)
+    return Answer(200, "accepted" if is_new else "known already")
+
+
+def _nudge(connection: psycopg.Connection, headers: Mapping[str, str], body: bytes, now: datetime) -> Answer:
+    """What happens at Clerk concerns the platform. Only about whom is kept: the rest is asked for."""
+    if (secret := clerk.secret(clerk.SIGNING_SECRET)) is None:
+        return Answer(404, "there is no such endpoint, or its secret was not given yet")
+    try:
+        event_id = svix(secret, headers, body, now)
+    except Unsigned as refusal:
+        return Answer(401, str(refusal))
+    try:
+        told = orjson.loads(body)
+        kind, about = str(told["type"]), told["data"]
+        if not clerk.concerns_us(kind):
+            return Answer(200, "of no concern")
+        organisation = str(about["id"] if kind.startswith("organization.") else about["organization"]["id"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return Answer(400, "the body is no event of Clerk's")
+    is_new = clerk.accept(connection, event_id, kind, organisation)
     return Answer(200, "accepted" if is_new else "known already")
 
 

@@ -18,8 +18,8 @@ TENANT_TEST = "(tenant_id = ( SELECT control.session_tenant() AS session_tenant)
 TENANT_GROUPS = roles.GROUPS
 # what dbt knows of the world, the same for all: whoever may read staging reads it, and a deploy alone writes it
 SHARED = {f"staging.{file.stem}" for file in (project_root() / "dbt" / "seeds").glob("*.csv")}
-# the only relations without a tenant; nobody but the owner has rights on them, but for reading what is shared
-WITHOUT_TENANT = {"control.alembic_version", *SHARED}
+# the only relations without a tenant; no tenant's login has rights on them, but for reading what is shared
+WITHOUT_TENANT = {"control.alembic_version", "control.clerk_events", *SHARED}
 # functions that run with their owner's rights: a tenant's login may call or cause to run them, or the receiver's may
 DEFINER_FUNCTIONS = {
     "control.session_tenant()",

@@ -59,3 +59,20 @@ begin
 end $$;
 
 grant execute on function control.webhook_endpoint(text), control.accept_webhook(text, text, text) to clarity_receiver;
+
+-- ── Clerk ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Who is a member because Clerk says so, and who because somebody here did: the first come and go with Clerk.
+alter table control.members add column source text not null default 'local' check (source in ('local', 'clerk'));
+
+-- Which organisations something has happened to. Of whom they are tenants, if of anybody, is found out when Clerk is
+-- asked; so an event has no tenant, and no tenant's login may see it.
+create table control.clerk_events (
+    event_id text primary key,
+    kind text not null,
+    organisation_id text not null,
+    received_at timestamptz not null default now(),
+    settled_at timestamptz
+);
+grant insert on control.clerk_events to clarity_receiver;
+grant select, update, delete on control.clerk_events to clarity_registrar;
