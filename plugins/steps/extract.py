@@ -41,7 +41,7 @@ from connectors.contract import (
     WaitUntil,
 )
 from control import connectors, erasure, registry
-from steps import webhooks
+from steps import observe, webhooks
 from steps.patience import Patience
 from steps.source import Source
 from warehouse import database, full_reading, landing, lease
@@ -150,6 +150,7 @@ def run(
                 ) from None
             sync.failures[ALL_STREAMS] = source.sentence(connector, error)
         sync.end()
+        observe.landed(slug, connector, sync.summary()["streams"])
     if sync.failures:
         raise SyncFailed(f"{slug}: the sync of {connector} failed. {_told(sync.failures)}", sync.summary())
     return sync.summary()
