@@ -86,7 +86,7 @@ def stage(slug: str, run_id: str, name: str) -> Iterator[None]:
         except BaseException as error:
             _count([f"stage_failed.{slug}.{name}:1|c"])
             if job:
-                kind = "FAIL" if isinstance(error, Exception) else "ABORT"
+                kind: lineage.Kind = "FAIL" if isinstance(error, Exception) else "ABORT"
                 lineage.tell([job.event(kind, datetime.now(UTC), error=_sentence(error))])
             raise
         _count([f"stage.{slug}.{name}:{1000 * (time.monotonic() - started):.0f}|ms"])

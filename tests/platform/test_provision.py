@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from connectors.clerk import client as vendor
 from control import audit, bi_users, clerk, members, registry, tenants
 from sandbox.clerk import World, serve
 from sandbox.clerk.world import SECRET_KEY, SIGNING_SECRET
@@ -124,12 +125,12 @@ def test_one_that_only_slipped_through_the_list_is_not_taken_for_removed(
 ) -> None:
     first, second = (world.found(name, slug=f"{slug}_{name}") for name in ("a", "b"))
     organisations.run()
-    listed = organisations.vendor.Clerk.organisations
+    listed = vendor.Clerk.organisations
 
     async def without_the_second(api: Any) -> Any:
         return [one for one in await listed(api) if one.id != second]
 
-    monkeypatch.setattr(organisations.vendor.Clerk, "organisations", without_the_second)
+    monkeypatch.setattr(vendor.Clerk, "organisations", without_the_second)
     done = organisations.run()
     assert (done["paused"], done["organisations"]) == ([], 2)
     assert first in world.organisations
@@ -177,7 +178,7 @@ def test_a_tenant_made_by_hand_is_adopted_when_the_owner_of_the_instance_says_so
     ],
 )
 def test_every_name_gives_a_slug(name: str, slug: str | None, becomes: str) -> None:
-    found = organisations._slug_of(organisations.Organisation("org_2aBc", name, slug or ""))
+    found = organisations._slug_of(vendor.Organisation("org_2aBc", name, slug or ""))
     assert found.startswith(becomes)
     tenants.validate("any", found, "UTC")
     assert organisations._free(found, {found, organisations._free(found, {found})}).endswith("_3")
@@ -190,7 +191,7 @@ def test_two_organisations_of_one_name_are_two_tenants(world: World, slug: str) 
 
 
 def test_more_than_a_page_is_read_to_its_end(world: World, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(organisations.vendor, "MOST_PER_PAGE", 2)
+    monkeypatch.setattr(vendor, "MOST_PER_PAGE", 2)
     acme = world.found("Acme", slug=slug)
     people = {world.join(acme, f"person {number}", "org:viewer") for number in range(5)}
     organisations.run()
