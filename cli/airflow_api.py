@@ -1,5 +1,6 @@
 """Airflow's public API, as much of it as starting a run and watching it takes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,12 @@ class Airflow:
         self._client = httpx.Client(base_url=airflow_env.web_address(), timeout=TIMEOUT_SECONDS, trust_env=False)
         self._log_in()
 
-    def has_dag(self, dag_id: str) -> bool:
-        return self._request("GET", f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK
+    def has_dag(self, dag_id: str, tag: str = "") -> bool:
+        """Whether Airflow knows this DAG, with this tag: a tenant's DAG says by tags which connectors it reads."""
+        answer = self._request("GET", f"/api/v2/dags/{dag_id}")
+        if answer.status_code != httpx.codes.OK:
+            return False
+        return not tag or tag in {each["name"] for each in answer.json()["tags"]}
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run. Returns its id."""
@@ -35,6 +40,19 @@ class Airflow:
         if answer.status_code != httpx.codes.OK:
             raise ClarityError(f"Airflow did not start {dag_id}: {answer.text[:300]}")
         return str(answer.json()["dag_run_id"])
+
+    def seconds_to_parse(self, dag_id: str) -> float:
+        """How long the dag-processor took for the file that this DAG is in."""
+        return float(self._get(f"/api/v2/dags/{dag_id}/details")["last_parse_duration"])
+
+    def set_pools(self, slots: Mapping[str, int]) -> None:
+        """Make these pools, or give them so many slots."""
+        wanted = [{"name": name, "slots": number, "include_deferred": False} for name, number in slots.items()]
+        action = {"action": "create", "action_on_existence": "overwrite", "entities": wanted}
+        answer = self._request("PATCH", "/api/v2/pools", json={"actions": [action]})
+        problems = answer.text if answer.status_code != httpx.codes.OK else answer.json().get("create", {}).get("errors")
+        if problems:
+            raise ClarityError(f"Airflow refused the vendors' pools: {str(problems)[:300]}")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])

@@ -52,13 +52,16 @@ def up(context: typer.Context) -> None:
 def start(report: Callable[[str], None]) -> str:
     """Everything that `clarity up` starts. Returns Airflow's address."""
     from cli import airflow_env, supervisor
+    from cli.airflow_api import Airflow
     from steps import deploy
 
+    pools = airflow_env.pools(deploy.vendors())
     report("starting PostgreSQL")
     database.ensure_up()
     deploy.ensure(report)
     report("starting Airflow")
     supervisor.up(report)
+    Airflow().set_pools(pools)
     return airflow_env.web_address()
 
 

@@ -32,7 +32,7 @@ from control import registry
 from steps import lineage
 from steps.lineage import Dataset, Job
 from warehouse import database
-from warehouse.errors import ClarityError
+from warehouse.errors import ClarityError, NotNow
 
 PREFIX = "clarity"
 # what fits into one packet on any network
@@ -84,9 +84,12 @@ def stage(slug: str, run_id: str, name: str) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            _count([f"stage_failed.{slug}.{name}:1|c"])
+            # who comes back later, or is told to stop, has not failed
+            failed = isinstance(error, Exception) and not isinstance(error, NotNow)
+            if failed:
+                _count([f"stage_failed.{slug}.{name}:1|c"])
             if job:
-                kind: lineage.Kind = "FAIL" if isinstance(error, Exception) else "ABORT"
+                kind: lineage.Kind = "FAIL" if failed else "ABORT"
                 lineage.tell([job.event(kind, datetime.now(UTC), error=_sentence(error))])
             raise
         _count([f"stage.{slug}.{name}:{1000 * (time.monotonic() - started):.0f}|ms"])
