@@ -1,7 +1,7 @@
 """What a fleet of idle tenants costs: `make bench-fleet`.
 
-A real Airflow in a home of its own, with tenants at whom nothing is new. Counted is the processor time of every process,
-as the system keeps it, by who spent it.
+A real Airflow in a home of its own, with tenants at whom nothing is new. Counted is the processor time of every
+process, as the system keeps it, by who spent it.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.measure import PROJECT, say
+from benchmarks.measure import PROJECT, ran, say
 from cli import airflow_env, platform, processes, supervisor
 from cli.airflow_api import SETTLED, Airflow
 from sandbox import companies
@@ -32,6 +32,8 @@ ACTOR = "system:bench"
 TENANTS, REGISTERED, BY_COSMOS = 100, 500, 4
 ACCOUNTS = 3
 COSMOS_PYTHON = PROJECT / ".venv-fleet" / "bin" / "python"
+
+PIPELINE, NIGHT = "pipeline, nothing new", "the night, a day later"
 
 CPU_SECONDS_PER_RUN, MINUTES_PER_NIGHT, SECONDS_TO_PARSE = 10, 10, 5
 
@@ -165,8 +167,8 @@ def measure(tenants: int, registered: int) -> tuple[dict[str, Bill], dict[str, f
         run_all(airflow, fleet.dags("pipeline")[:2], today)
         bills = {}
         for what, kind, day in (
-            ("pipeline, nothing new", "pipeline", today),
-            ("the night, a day later", "rescore", today + timedelta(days=1)),
+            (PIPELINE, "pipeline", today),
+            (NIGHT, "rescore", today + timedelta(days=1)),
         ):
             bills[what] = run_all(airflow, fleet.dags(kind), day)
             say(f"  {what}: {bills[what].seconds:.0f} s for {tenants} tenants")
@@ -224,10 +226,39 @@ def main() -> int:
     # also who is ended leaves nothing behind
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     bills, seconds = measure(arguments.tenants, arguments.registered)
+    by_cosmos = by_a_task_per_model(arguments.by_cosmos) if arguments.by_cosmos else None
+    if by_cosmos:
+        bills["transform alone, a Cosmos task per model"] = by_cosmos
     print(f"{os.cpu_count()} cores; Python {machine.python_version()}\n\n{table(bills)}\n")
     for what, spent in seconds.items():
         print(f"{arguments.registered} tenants {what}: {spent:.2f} s")
-    return 0
+    print()
+    outcome = verdicts(bills, seconds, arguments.tenants)
+    for sentence, is_kept in outcome:
+        print(f"{'kept' if is_kept else 'BROKEN'}: {sentence}")
+    return 0 if all(is_kept for _, is_kept in outcome) else 1
+
+
+def by_a_task_per_model(tenants: int) -> Bill:
+    if not COSMOS_PYTHON.exists():
+        sys.exit("Cosmos is not installed in .venv-fleet; start this by `make bench-fleet`, or say --by-cosmos 0")
+    return Bill(**ran([str(COSMOS_PYTHON), "-m", "benchmarks.fleet_cosmos", str(tenants)]))
+
+
+def verdicts(bills: dict[str, Bill], seconds: dict[str, float], tenants: int) -> list[tuple[str, bool]]:
+    run, night = bills[PIPELINE].tasks, bills[NIGHT].seconds / 60 * 100 / tenants
+    parsed = seconds["by the dag-processor"]
+    return [
+        (
+            f"the tasks of an idle tenant's pipeline take {run:.1f} CPU-seconds; under {CPU_SECONDS_PER_RUN} promised",
+            run < CPU_SECONDS_PER_RUN,
+        ),
+        (
+            f"the night of 100 idle tenants takes {night:.1f} minutes; under {MINUTES_PER_NIGHT} promised",
+            night < MINUTES_PER_NIGHT,
+        ),
+        (f"parsing takes {parsed:.1f} s; under {SECONDS_TO_PARSE} promised", parsed < SECONDS_TO_PARSE),
+    ]
 
 
 if __name__ == "__main__":

@@ -34,25 +34,37 @@ class Airflow:
             return False
         return not tag or tag in {each["name"] for each in answer.json()["tags"]}
 
-    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+    def dag(self, dag_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._get(f"/api/v2/dags/{dag_id}/details")
+        return found
+
+    def dags(self) -> list[str]:
+        """Those that are in a file now; of one that was there before Airflow keeps the runs."""
+        found: list[dict[str, Any]] = []
+        while page := self._get(f"/api/v2/dags?limit=100&offset={len(found)}")["dags"]:
+            found += page
+        return [each["dag_id"] for each in found]
+
+    def trigger(self, dag_id: str, conf: dict[str, Any], logical_date: str | None = None) -> str:
         """Start a run. Returns its id."""
-        answer = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        asked = {"logical_date": logical_date, "conf": conf}
+        answer = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=asked)
         if answer.status_code != httpx.codes.OK:
             raise ClarityError(f"Airflow did not start {dag_id}: {answer.text[:300]}")
         return str(answer.json()["dag_run_id"])
 
     def seconds_to_parse(self, dag_id: str) -> float:
         """How long the dag-processor took for the file that this DAG is in."""
-        return float(self._get(f"/api/v2/dags/{dag_id}/details")["last_parse_duration"])
+        return float(self.dag(dag_id)["last_parse_duration"])
 
     def set_pools(self, slots: Mapping[str, int]) -> None:
         """Make these pools, or give them so many slots."""
         wanted = [{"name": name, "slots": number, "include_deferred": False} for name, number in slots.items()]
         action = {"action": "create", "action_on_existence": "overwrite", "entities": wanted}
         answer = self._request("PATCH", "/api/v2/pools", json={"actions": [action]})
-        problems = answer.text if answer.status_code != httpx.codes.OK else answer.json().get("create", {}).get("errors")
-        if problems:
-            raise ClarityError(f"Airflow refused the vendors' pools: {str(problems)[:300]}")
+        refused = answer.status_code != httpx.codes.OK or answer.json()["create"]["errors"]
+        if refused:
+            raise ClarityError(f"Airflow refused the vendors' pools: {answer.text[:300]}")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
@@ -67,6 +79,16 @@ class Airflow:
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         found = self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return [Task(task["task_id"], task["state"]) for task in found]
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """What a task of this run handed over."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self._get(path)["value"]
+
+    def unfinished(self) -> list[str]:
+        """The runs of all DAGs that have not come to an end."""
+        found = self._get("/api/v2/dags/~/dagRuns?state=running&state=queued")["dag_runs"]
+        return [f"{run['dag_id']}/{run['dag_run_id']}" for run in found]
 
     def _get(self, path: str) -> Any:
         answer = self._request("GET", path)

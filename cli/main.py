@@ -6,7 +6,19 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli import audit_trail, explain, maintenance, platform, prove, provision, quarantine, webhooks, work, writeback
+from cli import (
+    audit_trail,
+    explain,
+    maintenance,
+    platform,
+    prove,
+    provision,
+    quarantine,
+    webhooks,
+    why_red,
+    work,
+    writeback,
+)
 from cli.bi_users import bi_app
 from cli.configs import config_app
 from cli.connectors import connector_app
@@ -50,6 +62,7 @@ writeback.register(app)
 webhooks.register(app)
 provision.register(app)
 maintenance.register(app)
+why_red.register(app)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(connector_app, name="connector")
 app.add_typer(config_app, name="config")

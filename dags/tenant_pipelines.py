@@ -95,9 +95,9 @@ of the run's day, from what is in the rollups already. It reads no source, so it
 | writeback | sends changed scores to the CRM; skipped while it is off |
 | conclude | gives the lease back; fails, naming who failed, if any task of the run failed |
 
-A night that was missed is not made up for: the next one sees to all. A backfill replays past nights: it scores as of each
-of those days and says in the log of **score** what the scores would have been beside those in force. What is published
-never goes back in time.
+A night that was missed is not made up for: the next one sees to all. A backfill replays past nights: it scores as of
+each of those days and says in the log of **score** what the scores would have been beside those in force. What is
+published never goes back in time.
 {paused}
 #### When it fails
 
@@ -311,14 +311,16 @@ def no_worker_waiting() -> Iterator[None]:
         if wait.until - began > LONGEST_WAIT:
             raise
         print(f"Comes again at {wait.until:%H:%M:%S} UTC. {wait}")
-        raise AirflowRescheduleException(wait.until) from None
+        raise AirflowRescheduleException(wait.until) from None  # type: ignore[no-untyped-call]
 
 
 def leave_out_the_rest(summary: dict[str, Any]) -> None:
     """Ends the task well, and skips what comes next without a process that would find out that there is nothing."""
     task_instance = get_current_context()["ti"]
     task_instance.xcom_push("return_value", summary)
-    raise DownstreamTasksSkipped(tasks=sorted(task_instance.task.downstream_task_ids))
+    raise DownstreamTasksSkipped(  # type: ignore[no-untyped-call]
+        tasks=sorted(task_instance.task.downstream_task_ids)
+    )
 
 
 def failed_tasks(connectors: list[str]) -> list[str]:

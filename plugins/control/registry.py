@@ -79,7 +79,7 @@ def _ask(slug: str | None = None) -> list[TenantEntry]:
         statement_timeout=TIMEOUT_SECONDS,
     ) as connection:
         rows = connection.execute(QUERY, {"slug": slug}).fetchall()
-    return [TenantEntry(*row[:-1], connectors=tuple(row[-1])) for row in rows]
+    return [TenantEntry(*about, connectors=tuple(types)) for *about, types in rows]
 
 
 def _file() -> Path:

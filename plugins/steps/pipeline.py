@@ -18,6 +18,7 @@ from steps import score as scoring_step
 from steps import transform as transforming
 from steps import undo as undoing
 from steps import writeback as writing
+from steps.patience import LONGEST_WAIT
 from warehouse import database, lease
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.errors import NotNow as NotNow
@@ -48,7 +49,7 @@ def extract(
     wanted = [stream for stream in extracting.streams_of(connector) if stream in streams]
     if streams and connector not in _chosen_connectors(slug, None, streams):
         return {"connector": connector, "streams": {}, "notes": ["none of the streams asked for is one of its"]}
-    longest = min(timedelta(seconds=patience), extracting.LONGEST_WAIT)
+    longest = min(timedelta(seconds=patience), LONGEST_WAIT)
     with _stage(slug, run_id, f"extract {connector}", exclusive=False, patience=patience, report=report) as held:
         try:
             return extracting.run(

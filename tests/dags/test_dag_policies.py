@@ -9,9 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -23,7 +24,7 @@ import pytest
 from cli import airflow_env
 from control import registry
 from control.registry import TenantEntry
-from warehouse.errors import MisuseError
+from warehouse.errors import MisuseError, NotNow
 from warehouse.home import project_root
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def test_a_run_can_be_asked_for_a_day_some_streams_everything_or_nothing_but_a_l
     assert set(dags["pipeline__acme"].params) == {"as_of", "dry_run", "full", "streams"}
     assert set(dags["rescore__acme"].params) == {"as_of", "dry_run"}
     for dag in _of_tenants(parse()):
-        for param in dag.params.values():
-            assert param.description  # type: ignore[union-attr]
+        for name in dag.params:
+            assert dag.params.get_param(name).description, name
 
 
 def test_each_tenant_has_a_minute_of_its_own_that_never_changes(
@@ -265,6 +266,25 @@ def test_after_forty_missed_runs_there_is_one(airflow: None) -> None:
     assert second.run_after > now
 
 
+def test_a_task_that_has_to_wait_gives_its_worker_back_but_not_for_longer_than_a_while(airflow: None) -> None:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
+    file = runpy.run_path(str(DAGS / "tenant_pipelines.py"))
+    waiting = file["no_worker_waiting"]
+    began = datetime.now(UTC)
+    task_instance = SimpleNamespace(get_first_reschedule_date=lambda context: context["began"])
+    context = {"ti": task_instance, "began": None}
+    waiting.__wrapped__.__globals__["get_current_context"] = lambda: context
+
+    soon = NotNow("the vendor is busy", began + timedelta(minutes=1))
+    with pytest.raises(AirflowRescheduleException) as again, waiting():
+        raise soon
+    assert again.value.reschedule_date == soon.until
+    context["began"] = began - timedelta(minutes=30)  # type: ignore[assignment]
+    with pytest.raises(NotNow, match="the vendor is busy"), waiting():
+        raise soon
+
+
 def test_a_paused_tenants_dag_stays_to_be_looked_at_and_is_not_scheduled(
     parse: "Callable[[], DagBag]", tenants: list[TenantEntry]
 ) -> None:
@@ -286,7 +306,12 @@ def test_a_tasks_process_asks_for_no_tenant_but_its_own(
 ) -> None:
     asked: list[str | None] = []
     answer = registry.tenants
-    monkeypatch.setattr(registry, "tenants", lambda slug=None: (asked.append(slug), answer(slug))[1])
+
+    def noted(slug: str | None = None) -> list[TenantEntry]:
+        asked.append(slug)
+        return answer(slug)
+
+    monkeypatch.setattr(registry, "tenants", noted)
     monkeypatch.setenv(PARSING_ONE_OF, "pipeline__globex")
     parse()
     assert asked == ["globex"]

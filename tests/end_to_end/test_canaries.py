@@ -232,15 +232,19 @@ def test_no_secret_is_found_anywhere_after_a_full_run(
     go_wrong(platform, tenant_id, monkeypatch)
 
     airflow = Airflow()
-    wait_until(lambda: airflow.has_dag("pipeline__guarded"), 60)
+    wait_until(lambda: airflow.has_dag("pipeline__guarded", tag="source:vault"), 60)
     # Airflow's own processes know no vault: its extract fails there, the rest of the run goes on
     run_id = airflow.trigger("pipeline__guarded", {"as_of": TODAY.isoformat()})
     assert ending(airflow, "pipeline__guarded", run_id) == "failed"
     states = {task.name: task.state for task in airflow.tasks("pipeline__guarded", run_id)}
     assert "success" in states.values()
 
+    why = clarity(platform, "why-red", "guarded")
+    assert "extract vault: " in why
+
     for words in (
         ("status",),
+        ("why-red", f"pipeline__guarded/{run_id}"),
         ("tenant", "list"),
         ("connector", "list", "guarded"),
         ("connector", "show", "guarded", "vault"),
