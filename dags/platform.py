@@ -1,15 +1,19 @@
 """The platform's own DAGs: who its customers are, what has had its time, how fresh everything is.
 
-They are the same whatever tenants there are, so parsing asks nothing. Steps are imported inside the tasks.
+They are the same whatever tenants there are, so parsing asks no database. What nobody has set up is not scheduled: an
+empty run every few minutes would cost more than all that it does not do. Steps are imported inside the tasks.
 """
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, get_current_context, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 OWNER = "data-platform"
+KEY_FILE = "clerk_secret_key"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 PROVISION = """\
@@ -17,7 +21,8 @@ PROVISION = """\
 
 At the full hour all organisations are read; in between, every five minutes, those alone of which a webhook has told.
 New ones become tenants, members follow, a renamed one keeps its slug, and a removed one is paused: nothing is ever
-deleted here. Skipped, and saying so, while Clerk's secret key is not given. Started by hand it reads everything.
+deleted here. Started by hand it reads everything. While Clerk's secret key is not given nothing is scheduled, and a run
+by hand is skipped and says so.
 
 #### When it fails
 
@@ -46,8 +51,8 @@ what they are made of stay. A tenant with a run under way is left for the next n
 FRESHNESS = """\
 ### How fresh everything is, as metrics
 
-Tells the metrics' server how old each tenant's data and scores are. Skipped, and saying so, while metrics are off.
-The same can be read at any time in `marts.mart_operations__data_freshness`.
+Tells the metrics' server how old each tenant's data and scores are. While metrics are off nothing is scheduled, and a
+run by hand is skipped and says so. The same can be read at any time in `marts.mart_operations__data_freshness`.
 
 #### When it fails
 
@@ -65,13 +70,13 @@ DEFAULT_ARGS = {
 }
 
 
-def _platform(name: str, description: str, about: str, cron: str, **more: Any) -> DAG:
+def _platform(name: str, description: str, about: str, cron: str | None, **more: Any) -> DAG:
     return DAG(
         dag_id=f"platform__{name}",
         dag_display_name=f"Platform: {name}",
         description=description,
         doc_md=about,
-        schedule=CronTriggerTimetable(cron, timezone="UTC", run_immediately=False),
+        schedule=CronTriggerTimetable(cron, timezone="UTC", run_immediately=False) if cron else None,
         start_date=SINCE,
         catchup=False,
         max_active_runs=1,
@@ -108,6 +113,11 @@ def freshness() -> dict[str, Any]:
     return told
 
 
+def _has_a_key() -> bool:
+    """Whether Clerk's secret key stands where steps look for it."""
+    return bool(os.environ.get("CLERK_SECRET_KEY")) or Path(os.environ.get("CLARITY_HOME", ""), KEY_FILE).is_file()
+
+
 def _is_full_hour() -> bool:
     """Whether the run is for a full hour, or was started by somebody who did not say for when."""
     moment = get_current_context()["dag_run"].logical_date
@@ -120,7 +130,7 @@ def _provision() -> None:
         "provision",
         "Clerk's organisations become tenants",
         PROVISION,
-        "*/5 * * * *",
+        "*/5 * * * *" if _has_a_key() else None,
         params={"everything": everything},
     ):
         provision()
@@ -133,7 +143,8 @@ def _maintenance() -> None:
 
 
 def _freshness() -> None:
-    with _platform("freshness", "How old data and scores are, as metrics", FRESHNESS, "*/10 * * * *"):
+    cron = "*/10 * * * *" if os.environ.get("AIRFLOW__METRICS__STATSD_ON", "").lower() in ("true", "t", "1") else None
+    with _platform("freshness", "How old data and scores are, as metrics", FRESHNESS, cron):
         freshness()
 
 

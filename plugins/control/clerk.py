@@ -115,10 +115,10 @@ def follow_members(tenant_id: str, wanted: Mapping[str, str], *, actor: str) -> 
     with database.control_session(tenant_id) as connection:
         one_at_a_time(connection, tenant_id)
         rows = connection.execute(
-            "select user_id, role, source from control.members where tenant_id = %s", [tenant_id]
+            "select user_id, role, is_from_clerk from control.members where tenant_id = %s", [tenant_id]
         ).fetchall()
     present = {user: role for user, role, _ in rows}
-    from_clerk = {user for user, _, source in rows if source == "clerk"}
+    from_clerk = {user for user, _, is_from_clerk in rows if is_from_clerk}
     admins = {user for user, role in present.items() if role == "admin"}
     done = Followed()
     after = {user: role for user, role in present.items() if user not in from_clerk} | dict(wanted)
@@ -130,7 +130,7 @@ def follow_members(tenant_id: str, wanted: Mapping[str, str], *, actor: str) -> 
         if user in done.kept:
             continue
         if (changed := present.get(user) != role) or user not in from_clerk:
-            members.add(tenant_id, user, role, actor=actor, source="clerk")
+            members.add(tenant_id, user, role, actor=actor, is_from_clerk=True)
         if changed:
             (done.changed if user in present else done.added).append(user)
     for user in sorted(from_clerk - wanted.keys() - set(done.kept)):

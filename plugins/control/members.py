@@ -23,10 +23,10 @@ def all_of(tenant_id: str, *, actor: str) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def add(tenant_id: str, user: str, role: str, *, actor: str, source: str = "local") -> bool:
+def add(tenant_id: str, user: str, role: str, *, actor: str, is_from_clerk: bool = False) -> bool:
     """Make somebody a member, or give a member another role. False if that is how it was.
 
-    `source` says who answers for it: somebody here, or Clerk.
+    `is_from_clerk` says who answers for it: Clerk, or somebody here.
     """
     access.require(tenant_id, actor, "member.add")
     _check(user, role)
@@ -36,9 +36,10 @@ def add(tenant_id: str, user: str, role: str, *, actor: str, source: str = "loca
         if before == "admin" and role != "admin":
             _keep_an_admin(connection, tenant_id, user, actor)
         connection.execute(
-            "insert into control.members (id, tenant_id, user_id, role, source) values (%s, %s, %s, %s, %s)"
-            " on conflict (tenant_id, user_id) do update set role = excluded.role, source = excluded.source",
-            [str(uuid.uuid4()), tenant_id, user, role, source],
+            "insert into control.members (id, tenant_id, user_id, role, is_from_clerk) values (%s, %s, %s, %s, %s)"
+            " on conflict (tenant_id, user_id) do update"
+            " set role = excluded.role, is_from_clerk = excluded.is_from_clerk",
+            [str(uuid.uuid4()), tenant_id, user, role, is_from_clerk],
         )
         if before == role:
             return False

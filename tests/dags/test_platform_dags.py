@@ -81,3 +81,18 @@ def test_a_dry_run_of_the_maintenance_is_one(carry_out: Callable[..., Any], monk
 
 def test_metrics_and_telemetry_are_airflows_own_settings() -> None:
     assert not [name for name in airflow_env.settings() if name.startswith(("AIRFLOW__METRICS", "AIRFLOW__TRACES"))]
+
+
+def test_what_nobody_has_set_up_is_not_scheduled(file: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    def schedules() -> dict[str, bool]:
+        bag = DagBag(dag_folder=project_root() / "dags" / "platform.py")
+        return {name.removeprefix("platform__"): dag.schedule is not None for name, dag in bag.dags.items()}
+
+    for variable in ("CLERK_SECRET_KEY", "AIRFLOW__METRICS__STATSD_ON"):
+        monkeypatch.delenv(variable, raising=False)
+    assert schedules() == {"provision": False, "maintenance": True, "freshness": False}
+    monkeypatch.setenv("CLERK_SECRET_KEY", "sk_test")
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+    assert schedules() == {"provision": True, "maintenance": True, "freshness": True}

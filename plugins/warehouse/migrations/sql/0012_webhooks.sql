@@ -63,7 +63,7 @@ grant execute on function control.webhook_endpoint(text), control.accept_webhook
 -- ── Clerk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- Who is a member because Clerk says so, and who because somebody here did: the first come and go with Clerk.
-alter table control.members add column source text not null default 'local' check (source in ('local', 'clerk'));
+alter table control.members add column is_from_clerk boolean not null default false;
 
 -- Which organisations something has happened to. Of whom they are tenants, if of anybody, is found out when Clerk is
 -- asked; so an event has no tenant, and no tenant's login may see it.
