@@ -1,6 +1,7 @@
 """`clarity webhooks`: the door at which vendors tell what happens."""
 
 import asyncio
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # An answer waits for one write to the disk; more hands than this would only wait for each other.
 HANDS = 4
+# how many vendors may stand at the door while those before them are answered
+WAITING = 1024
 SECONDS_TO_COME_BACK = "30"
 
 
@@ -45,8 +48,6 @@ def webhooks(
     server = uvicorn.Server(
         uvicorn.Config(
             receiver.app(),
-            host=host,
-            port=port,
             access_log=False,
             log_level="warning",
             lifespan="off",
@@ -55,7 +56,8 @@ def webhooks(
             timeout_graceful_shutdown=10,
         )
     )
-    with server.config.bind_socket() as listening:
+    # whoever is told the address finds it open
+    with _listening(host, port) as listening:
         address = f"http://{host}:{listening.getsockname()[1]}"
         here.say(f"Webhooks are received at {address}", address=address)
         sys.stdout.flush()
@@ -63,6 +65,13 @@ def webhooks(
             asyncio.run(server.serve(sockets=[listening]))
         finally:
             receiver.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=WAITING)
+    except OSError as error:
+        raise ClarityError(f"{host}:{port} can't be listened at: {error.strerror}. Name another with --port") from None
 
 
 class Receiver:
