@@ -27,6 +27,9 @@ class Airflow:
         self._client = httpx.Client(base_url=airflow_env.web_address(), timeout=TIMEOUT_SECONDS, trust_env=False)
         self._log_in()
 
+    def close(self) -> None:
+        self._client.close()
+
     def has_dag(self, dag_id: str, tag: str = "") -> bool:
         """Whether Airflow knows this DAG, with this tag: a tenant's DAG says by tags which connectors it reads."""
         answer = self._request("GET", f"/api/v2/dags/{dag_id}")
@@ -66,6 +69,21 @@ class Airflow:
         if refused:
             raise ClarityError(f"Airflow refused the vendors' pools: {answer.text[:300]}")
 
+    def backfill(self, dag_id: str, since: str, until: str) -> list[str]:
+        """Run what the schedule says lies between the two moments, one after the other. Returns the runs' ids."""
+        asked = {"dag_id": dag_id, "from_date": since, "to_date": until, "max_active_runs": 1, "dag_run_conf": {}}
+        answer = self._request("POST", "/api/v2/backfills", json=asked)
+        if answer.status_code != httpx.codes.OK:
+            raise ClarityError(f"Airflow did not backfill {dag_id}: {answer.text[:300]}")
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns?run_type=backfill&order_by=run_after")["dag_runs"]
+        return [run["dag_run_id"] for run in found]
+
+    def forget(self, dag_id: str) -> None:
+        """Remove the runs and the record of a DAG that is in no file any more; nothing happens if there are none."""
+        answer = self._request("DELETE", f"/api/v2/dags/{dag_id}")
+        if answer.status_code not in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
+            raise ClarityError(f"Airflow keeps {dag_id}: {answer.text[:300]}")
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
@@ -85,10 +103,10 @@ class Airflow:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._get(path)["value"]
 
-    def unfinished(self) -> list[str]:
-        """The runs of all DAGs that have not come to an end."""
-        found = self._get("/api/v2/dags/~/dagRuns?state=running&state=queued")["dag_runs"]
-        return [f"{run['dag_id']}/{run['dag_run_id']}" for run in found]
+    def unfinished(self, dag_id: str) -> list[str]:
+        """The runs of this DAG that have not come to an end."""
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]
+        return [run["dag_run_id"] for run in found]
 
     def _get(self, path: str) -> Any:
         answer = self._request("GET", path)

@@ -1,7 +1,7 @@
 """Commands about the platform itself: its database and its processes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from shlex import quote
 from typing import Annotated
 
@@ -61,7 +61,8 @@ def start(report: Callable[[str], None]) -> str:
     deploy.ensure(report)
     report("starting Airflow")
     supervisor.up(report)
-    Airflow().set_pools(pools)
+    with closing(Airflow()) as airflow:
+        airflow.set_pools(pools)
     return airflow_env.web_address()
 
 

@@ -280,7 +280,7 @@ def conclude(slug: str, connectors: list[str]) -> None:
 
     pipeline.conclude(slug, run_id())
     if failed := failed_tasks(connectors):
-        raise AirflowFailException(f"failed: {', '.join(failed)}. What to do stands at the end of their logs.")
+        raise AirflowFailException(f"failed: {', '.join(failed)}. `clarity why-red {slug}` says why and what to do.")
 
 
 def run_id() -> str:

@@ -6,8 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.sdk import get_parsing_context
-from cosmos import DbtDag, ExecutionConfig, ExecutionMode, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos.constants import InvocationMode, LoadMode, TestBehavior
+
+# only the peer's environment has it
+from cosmos import (  # type: ignore[import-not-found]
+    DbtDag,
+    ExecutionConfig,
+    ExecutionMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+)
+from cosmos.constants import InvocationMode, LoadMode, TestBehavior  # type: ignore[import-not-found]
 
 told = json.loads(Path(os.environ["CLARITY_BENCH_FLEET"]).read_text())
 project = Path(told["project"])
@@ -21,6 +30,7 @@ for slug, tenant in told["tenants"].items():
             schedule=None,
             start_date=datetime(2026, 3, 10, tzinfo=UTC),
             params={"as_of": None},
+            default_args={"retries": 2},
             max_active_runs=1,
             project_config=ProjectConfig(project, manifest_path=told["manifest"], install_dbt_deps=False),
             profile_config=ProfileConfig("clarity", "run", profiles_yml_filepath=project / "profiles.yml"),

@@ -79,7 +79,10 @@ def _ask(slug: str | None = None) -> list[TenantEntry]:
         statement_timeout=TIMEOUT_SECONDS,
     ) as connection:
         rows = connection.execute(QUERY, {"slug": slug}).fetchall()
-    return [TenantEntry(*about, connectors=tuple(types)) for *about, types in rows]
+    return [
+        TenantEntry(key, known_as, name, timezone, paused, created_at, tuple(types))
+        for key, known_as, name, timezone, paused, created_at, types in rows
+    ]
 
 
 def _file() -> Path:

@@ -2,7 +2,7 @@
 
     clarity_owner       logs in to migrate and deploy; owns every table but the audit trail
     clarity_auditor     owns the audit trail; nobody can log in as it
-    clarity_registry    may list tenants, and nothing else
+    clarity_registry    may list tenants and the kinds of their connectors, and nothing else
     clarity_registrar   makes and removes tenants and their logins
     clarity_receiver    may put what a webhook brings into the inbox of whom it is for, and look nothing up
     clarity_airflow     owns Airflow's metadata, in a database of its own

@@ -1,6 +1,8 @@
 """What holds for every DAG, and what parsing may cost."""
 
+import ast
 import json
+import logging
 import os
 import runpy
 import subprocess
@@ -339,18 +341,30 @@ def test_parsing_asks_the_registrys_one_query_and_nothing_else(
     assert statements[0].startswith("clarity_registry: select")
 
 
+def test_no_dag_file_asks_airflow_for_a_variable_or_a_connection() -> None:
+    for file in DAGS.glob("*.py"):
+        named = {node.id for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Name)}
+        assert named.isdisjoint({"Variable", "Connection", "BaseHook"}), file
+
+
 def test_a_database_that_is_down_keeps_the_tenants_known_last(
-    parse: "Callable[[], DagBag]", platform: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    parse: "Callable[[], DagBag]",
+    platform: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     known = asdict(_tenant("known"))
     monkeypatch.setenv("CLARITY_HOME", str(tmp_path))
     (tmp_path / "registry.json").write_text(json.dumps([known]))
     monkeypatch.setenv("CLARITY_DATABASE_URL", "postgresql://nobody:nothing@127.0.0.1:1/clarity")
     started = time.monotonic()
-    bag = parse()
+    with caplog.at_level(logging.WARNING):
+        bag = parse()
     assert bag.import_errors == {}
     assert {dag.dag_id for dag in _of_tenants(bag)} == {"pipeline__known", "rescore__known"}
     assert time.monotonic() - started < 5
+    assert "the registry does not answer, going on with the 1 tenants known last" in caplog.text
 
 
 def test_parsing_a_hundred_tenants_takes_less_than_a_second(
