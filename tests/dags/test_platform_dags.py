@@ -79,7 +79,7 @@ def test_a_dry_run_of_the_maintenance_is_one(carry_out: Callable[..., Any], monk
     assert [carry_out("maintain", dry_run=wish) for wish in (True, False)] == [{"dry_run": True}, {"dry_run": False}]
 
 
-def test_metrics_and_telemetry_are_airflows_own_settings() -> None:
+def test_metrics_and_telemetry_are_airflows_own_settings(platform: Path) -> None:
     assert not [name for name in airflow_env.settings() if name.startswith(("AIRFLOW__METRICS", "AIRFLOW__TRACES"))]
 
 
