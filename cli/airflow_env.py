@@ -162,8 +162,6 @@ def settings() -> dict[str, str]:
             "file_task_handler_new_folder_permissions": "0o700",
             "file_task_handler_new_file_permissions": "0o600",
         },
-        "metrics": {"statsd_on": False, "otel_on": False},
-        "traces": {"otel_on": False},
     }
     return {
         "AIRFLOW_HOME": str(folder),

@@ -3,6 +3,7 @@
 import argparse
 from threading import Event
 
+from sandbox import clerk
 from sandbox.salesforce import Faults, Org, serve
 
 GUIDE = """\
@@ -15,6 +16,15 @@ Another process drives it by POST with JSON:
   /_sandbox/faults    {"rates": {"429": 0.05, "cut": 0.05}} or {"next": "timeout", "containing": "/query"}
   /_sandbox/settings  {"budget": 1000, "rotates": true, "public_key": "-----BEGIN PUBLIC KEY-----..."}
 and reads /_sandbox/log and /_sandbox/truth/Account.
+"""
+
+
+ABOUT_CLERK = """\
+The secret key is sk_test_sandbox. Another process makes things happen by POST with JSON to /_sandbox/do:
+  {"do": "found", "with": ["Acme"], "values": {"slug": "acme"}}      answers with the organisation's id
+  {"do": "join", "with": ["org_...", "ann@acme.example", "org:admin"]}
+  {"do": "rename" | "describe" | "dissolve" | "leave" | "refuse", "with": [...]}
+and reads /_sandbox/calls and /_sandbox/events.
 """
 
 
@@ -33,18 +43,33 @@ def main(arguments: list[str] | None = None) -> None:
     salesforce.add_argument("--tasks", type=int, default=0, help="so many tasks on top of those that were really done")
     salesforce.add_argument("--budget", type=int, default=100_000, help="calls per day")
     salesforce.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
+    organisations = vendors.add_parser(
+        "clerk",
+        help="organisations and their members",
+        epilog=ABOUT_CLERK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    organisations.add_argument("--port", type=int, default=8041, help="0 for any free one (default: %(default)s)")
     chosen = parser.parse_args(arguments)
+    if chosen.vendor == "clerk":
+        with clerk.serve(port=chosen.port) as clerk_stands:
+            _stand("Clerk", clerk_stands.url)
+        return
     org = Org(chosen.seed, chosen.accounts, budget=chosen.budget)
     org.fill("Task", chosen.tasks)
     faults = Faults(chosen.seed)
     if chosen.faults:
         faults.everything(chosen.faults)
     with serve(org, faults, port=chosen.port) as served:
-        print(f"Salesforce stands at {served.url}", flush=True)
-        try:
-            Event().wait()
-        except KeyboardInterrupt:
-            print("Salesforce is closed.")
+        _stand("Salesforce", served.url)
+
+
+def _stand(vendor: str, url: str) -> None:
+    print(f"{vendor} stands at {url}", flush=True)
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        print(f"{vendor} is closed.")
 
 
 if __name__ == "__main__":

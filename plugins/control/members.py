@@ -23,22 +23,26 @@ def all_of(tenant_id: str, *, actor: str) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def add(tenant_id: str, user: str, role: str, *, actor: str) -> bool:
-    """Make somebody a member, or give a member another role. False if that is how it was."""
+def add(tenant_id: str, user: str, role: str, *, actor: str, is_from_clerk: bool = False) -> bool:
+    """Make somebody a member, or give a member another role. False if that is how it was.
+
+    `is_from_clerk` says who answers for it: Clerk, or somebody here.
+    """
     access.require(tenant_id, actor, "member.add")
     _check(user, role)
     with database.control_session(tenant_id) as connection:
         one_at_a_time(connection, tenant_id)
         before = _role(connection, tenant_id, user)
-        if before == role:
-            return False
-        if before == "admin":
+        if before == "admin" and role != "admin":
             _keep_an_admin(connection, tenant_id, user, actor)
         connection.execute(
-            "insert into control.members (id, tenant_id, user_id, role) values (%s, %s, %s, %s)"
-            " on conflict (tenant_id, user_id) do update set role = excluded.role",
-            [str(uuid.uuid4()), tenant_id, user, role],
+            "insert into control.members (id, tenant_id, user_id, role, is_from_clerk) values (%s, %s, %s, %s, %s)"
+            " on conflict (tenant_id, user_id) do update"
+            " set role = excluded.role, is_from_clerk = excluded.is_from_clerk",
+            [str(uuid.uuid4()), tenant_id, user, role, is_from_clerk],
         )
+        if before == role:
+            return False
         _audit(connection, tenant_id, actor, "member.add", user, before, role)
     return True
 

@@ -102,6 +102,11 @@ class Settings(_Group):
     history_material_points: float = Field(
         default=1, ge=0, le=100, allow_inf_nan=False, description="0 to 100: the change of a score that makes history"
     )
+    # read by steps.maintenance
+    retention_days: Annotated[int, Field(ge=30, le=36_500)] | None = Field(
+        default=None,
+        description="30 to 36500: the days after which what was replaced or has ended goes; null to keep it for ever",
+    )
     features: Features = Features()
     writeback: Writeback = Writeback()
     bots: Bots = Bots()

@@ -12,6 +12,7 @@ from typing import Any
 
 from control import access, registry
 from steps import extract as extracting
+from steps import observe
 from steps import publish as publishing
 from steps import score as scoring_step
 from steps import transform as transforming
@@ -144,6 +145,7 @@ def score(
 def publish(slug: str, run_id: str) -> dict[str, Any]:
     with _stage(slug, run_id, "publish") as held:
         published = publishing.run(held.tenant_id, run_id, held.fence)
+        observe.published(slug, published)
         return {**published, "marts": transforming.run(slug, run_id, held.fence, select=AFTER_PUBLICATION)}
 
 
@@ -258,9 +260,12 @@ def _stage(
     report: Report = print,
 ) -> Iterator[lease.Held]:
     tenant = _runnable(slug)
-    with lease.hold(
-        tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, patience=patience, report=report
-    ) as held:
+    with (
+        lease.hold(
+            tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, patience=patience, report=report
+        ) as held,
+        observe.stage(slug, run_id, name),
+    ):
         yield held
 
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from control import registry
-from steps import plan, rules
+from steps import observe, plan, rules
 from steps.plan import DataTest, Model, Plan
 from warehouse import database
 from warehouse.errors import ClarityError
@@ -76,6 +76,7 @@ def run(
     with database.run_session(tenant.id, application="transform") as connection:
         _record(connection, tenant.id, run_id, fence, models, failed_tests)
         waiting = _waiting(connection) if any(result.model == "opportunities" for result in models) else 0
+    observe.models(slug, run_id, models, {model.name: model.write for model in chosen.models}.__getitem__)
     complaints = [f"{result.model}: {result.message}" for result in models if result.status == "error"]
     complaints += [
         f"{failed.test.name} could not be asked of {failed.test.model}: {failed.message}"

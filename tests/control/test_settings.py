@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from control import registry, settings
 from sandbox import companies
-from steps import pipeline, provision, writeback
+from steps import maintenance, pipeline, provision, writeback
 from tests.conftest import Tenant
 from tests.dbt.conftest import Pipeline
 from warehouse import database
@@ -27,6 +27,7 @@ SEEN_IN = {
     "timezone": "test_the_timezone_is_the_clock_of_the_tenants_dag",
     "defaultScoringVersion": "test_a_tenant_can_be_pinned_to_the_configurations_of_an_earlier_version",
     "historyMaterialPoints": "test_how_much_a_score_must_move_to_make_history_is_the_tenants_choice",
+    "retentionDays": "test_how_long_what_has_ended_is_kept_is_the_tenants_choice",
     "features.writeback": "test_writeback_is_off_until_the_feature_is_on",
     "writeback.alertShare": "test_how_many_failed_records_raise_the_alarm_is_the_tenants_choice",
     "features.buyingGroups": "test_buying_groups_are_formed_unless_the_feature_is_off",
@@ -62,6 +63,7 @@ def test_a_tenant_that_says_nothing_has_the_platforms_settings(tenant: Tenant) -
         "timezone": ("UTC", "own"),
         "defaultScoringVersion": (None, "default"),
         "historyMaterialPoints": (1.0, "default"),
+        "retentionDays": (None, "default"),
         "features.writeback": (False, "default"),
         "features.buyingGroups": (True, "default"),
         "writeback.alertShare": (0.05, "default"),
@@ -106,6 +108,7 @@ def test_what_a_tenant_sets_is_its_own_until_it_is_unset(tenant: Tenant) -> None
         ("features.writeback=yes", "features.writeback must be true or false"),
         ("features.writeback=1", "features.writeback must be true or false"),
         ('features.writeback={"on": true}', "features.writeback must be true or false"),
+        ("retentionDays=29", "retentionDays must be 30 to 36500"),
         ("historyMaterialPoints=NaN", "historyMaterialPoints must be 0 to 100"),
         ("historyMaterialPoints=-1", "historyMaterialPoints must be 0 to 100"),
         ("historyMaterialPoints=" + "[" * 100_000, "historyMaterialPoints must be 0 to 100"),
@@ -273,3 +276,16 @@ def count(tenant: Tenant, table: str) -> int:
         row = connection.execute(f"select count(*) from {table}".encode()).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def test_how_long_what_has_ended_is_kept_is_the_tenants_choice(tenant: Tenant) -> None:
+    with database.control_session(tenant.id) as connection:
+        connection.execute(
+            "insert into quality.failures (id, tenant_id, run_id, model, test, reason, created_at)"
+            " select gen_random_uuid()::text, %s, 'run', 'people', 'unique', 'twice',"
+            " now() - make_interval(days => age) from unnest(array[10, 50, 90]) as age",
+            [tenant.id],
+        )
+    for days, removed in ((60, 1), (40, 1), (40, 0)):
+        change(tenant, f"retentionDays={days}")
+        assert maintenance.run(slug=tenant.slug)["removed"].get("quality.failures", 0) == removed
