@@ -6,7 +6,8 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli import audit_trail, explain, platform, prove, quarantine, why_red, work, writeback
+from cli import alerts, audit_trail, explain, platform, prove, quality, quarantine, why_red, work, writeback
+from cli.alerts import alert_app
 from cli.bi_users import bi_app
 from cli.configs import config_app
 from cli.connectors import connector_app
@@ -43,6 +44,8 @@ def options(
 platform.register(app)
 work.register(app)
 quarantine.register(app)
+quality.register(app)
+alerts.register(app)
 prove.register(app)
 audit_trail.register(app)
 explain.register(app)
@@ -57,6 +60,7 @@ app.add_typer(group_app, name="group")
 app.add_typer(writeback_config_app, name="writeback-config")
 app.add_typer(member_app, name="member")
 app.add_typer(bi_app, name="bi-user")
+app.add_typer(alert_app, name="alerts")
 app.add_typer(demo_app, name="demo")
 
 

@@ -63,6 +63,12 @@ PERMISSIONS = {
     "quarantine.replay": "manager",
     "run.start": "manager",
     "run.show": "viewer",
+    "quality.show": "viewer",
+    "quality.accept": "manager",
+    "incident.list": "viewer",
+    "alerts.show": "admin",
+    "alerts.set": "admin",
+    "alerts.remove": "admin",
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from control import access, audit, connectors
+from control import access, alert_channels, audit, connectors
 from warehouse import database, lease, roles
 from warehouse.errors import ClarityError
 from warehouse.keys import keyring
@@ -21,8 +21,8 @@ Report = Callable[[str], None]
 class Rotation:
     """What a rotation did, and which keys are needed afterwards.
 
-    `key_use` counts the connectors by key. `erasure_keys` are those by which erased people are recognised: a digest
-    can't be made anew without the address that it stands for.
+    `key_use` counts the connectors and alert channels by key. `erasure_keys` are those by which erased people are
+    recognised: a digest can't be made anew without the address that it stands for.
     """
 
     key: str
@@ -53,17 +53,20 @@ def rotate_keys(*, actor: str, report: Report) -> Rotation:
         try:
             with database.control_session(tenant_id, autocommit=True) as connection:
                 done, unopenable = connectors.reseal(connection, tenant_id, newest, actor=actor)
+                channels, closed = alert_channels.reseal(connection, tenant_id, newest)
                 use.update(connectors.key_use(connection, tenant_id))
+                use.update(alert_channels.key_use(connection, tenant_id))
                 erasure_keys |= _erasure_keys(connection, tenant_id)
-            resealed += done
-            failures += [f"{slug}: {failure}" for failure in unopenable]
+            resealed += done + channels
+            failures += [f"{slug}: {failure}" for failure in (*unopenable, *closed)]
             logins += _refresh_logins(tenant_id, newest, actor, report)
         except ClarityError as error:
             failures.append(f"{slug}: {error}")
-        report(f"{number} of {len(tenants)} tenants, {resealed} connectors sealed with key {newest}")
+        report(f"{number} of {len(tenants)} tenants, {resealed} connectors and channels sealed with key {newest}")
     if failures:
         raise ClarityError(
-            f"{resealed} connectors were sealed anew, but keep the older keys and run this again: {'; '.join(failures)}"
+            f"{resealed} connectors and channels were sealed anew, but keep the older keys and run this again:"
+            f" {'; '.join(failures)}"
         )
     return Rotation(newest, resealed, logins, dict(use), frozenset(erasure_keys))
 
