@@ -77,6 +77,17 @@ class Waiting(Incident):
         return channel in self.end_told or channel not in self.told
 
 
+# One connector of several is a part that is missing. Where none arrived nothing is scored.
+_NOTHING_ARRIVED = """
+update control.incidents as i set severity = 'failure'
+where i.tenant_id = %(tenant)s and i.run_id = %(run)s and i.recovered_at is null and i.stage like 'extract %%'
+    and not exists (
+        select from control.sync_logs as s
+        where s.tenant_id = i.tenant_id and s.run_id = i.run_id and s.status = 'completed'
+    )
+"""
+
+
 class NotTold(Exception):
     """The receiver did not take it. Says why without repeating an address, which may be a secret."""
 
@@ -212,6 +223,7 @@ def _note_the_run(connection: psycopg.Connection, tenant_id: str, run_id: str, s
         incidents.over(connection, tenant_id=tenant_id, stage="run", causes=[incidents.FAILED])
         incidents.forget_sources(connection, tenant_id)
         return
+    connection.execute(_NOTHING_ARRIVED, {"tenant": tenant_id, "run": run_id})
     said = connection.execute(
         "select from control.incidents where tenant_id = %s and run_id = %s and recovered_at is null",
         [tenant_id, run_id],
