@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 
 from control import access
 from warehouse import database
-from warehouse.errors import ClarityError
+from warehouse.errors import ClarityError, NotNow
 from warehouse.lease import LeaseLost
 from warehouse.text import storable
 
@@ -107,8 +107,8 @@ def watched(tenant_id: str, run_id: str, stage: str, remedy: str, *, severity: S
     """
     try:
         yield
-    except LeaseLost:
-        # another run has the tenant now, and tells
+    except (LeaseLost, NotNow):
+        # another run has the tenant now, and tells; or this stage comes again
         raise
     except ClarityError as error:
         if not getattr(error, "is_told", False):
