@@ -66,7 +66,7 @@ PERMISSIONS = {
     "quality.show": "viewer",
     "quality.accept": "manager",
     "incident.list": "viewer",
-    "alerts.show": "admin",
+    "alerts.show": "viewer",
     "alerts.set": "admin",
     "alerts.remove": "admin",
 }

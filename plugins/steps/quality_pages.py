@@ -39,7 +39,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1c2530 }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 } td, th { text-align: left; padding: .4rem .6rem;
 border-bottom: 1px solid #dde3ea; vertical-align: top } .text-success { color: #1a7f4b } .text-danger { color: #b3261e }
-a { color: #0b5cad } .popover, .modal, script, .navbar, .cooltip, form, button { display: none }
+a { color: #0b5cad } .popover, .modal, script, .navbar, .cooltip, form, button,
+.col-lg-2.col-md-2 { display: none }
 """
 # what would fetch or run something
 _ACTIVE = re.compile(
@@ -155,10 +156,16 @@ def _in_words(told: Sequence[Told]) -> str:
     rows = "".join(
         f"<tr><td class='{'text-danger' if one.since else 'text-success'}'>{html.escape(one.verdict)}</td>"
         f"<td><b>{html.escape(one.expectation)}</b><br>{html.escape(one.sentence)}</td>"
+        f"<td>{_number(one.observed)}</td><td>{_number(one.lower_bound)}</td><td>{_number(one.upper_bound)}</td>"
         f"<td>{_moment(one.since) if one.since else ''}</td><td>{html.escape(_remedy(one))}</td></tr>"
         for one in told
     )
-    return f"<table><tr><th>Verdict</th><th>Expectation</th><th>Since</th><th>What to do</th></tr>{rows}</table>"
+    heads = ("Verdict", "Expectation", "Observed", "At least", "At most", "Since", "What to do")
+    return f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
 def _remedy(one: Told) -> str:
@@ -173,6 +180,8 @@ def _closed(page: str, title: str, in_words: str) -> str:
         f"<head><meta charset='utf-8'><meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\">"
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
     )
+    # its links lead to pages of a site that is not there
+    page = re.sub(r"""\shref=("[^"]*"|'[^']*')""", "", page)
     body = re.sub(r"<head\b.*?</head\s*>", "", _ACTIVE.sub("", page), count=1, flags=re.DOTALL | re.IGNORECASE)
     heading = f"<p><a href='../index.html'>All runs</a></p><h1>{html.escape(title)}</h1>{in_words}"
     return re.sub(r"<body[^>]*>", lambda found: f"{head}{found.group()}{heading}", body, count=1)
