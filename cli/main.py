@@ -7,18 +7,21 @@ import psycopg
 import typer
 
 from cli import (
+    alerts,
     audit_trail,
     explain,
     maintenance,
     platform,
     prove,
     provision,
+    quality,
     quarantine,
     webhooks,
     why_red,
     work,
     writeback,
 )
+from cli.alerts import alert_app
 from cli.bi_users import bi_app
 from cli.configs import config_app
 from cli.connectors import connector_app
@@ -55,6 +58,8 @@ def options(
 platform.register(app)
 work.register(app)
 quarantine.register(app)
+quality.register(app)
+alerts.register(app)
 prove.register(app)
 audit_trail.register(app)
 explain.register(app)
@@ -72,6 +77,7 @@ app.add_typer(group_app, name="group")
 app.add_typer(writeback_config_app, name="writeback-config")
 app.add_typer(member_app, name="member")
 app.add_typer(bi_app, name="bi-user")
+app.add_typer(alert_app, name="alerts")
 app.add_typer(demo_app, name="demo")
 
 

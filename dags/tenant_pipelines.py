@@ -30,6 +30,7 @@ from airflow.sdk.exceptions import (
 )
 
 from control.registry import TenantEntry, tenants
+from notifiers.incidents import TellOfIncidents
 
 OWNER = "data-platform"
 PIPELINE, RESCORE = "pipeline", "rescore"
@@ -60,7 +61,7 @@ minute of its own. Sources: {sources}.
 | extract | lands what changed in `raw`, one task per connector, each in the pool of its vendor |
 | transform | dbt: `staging`, `canonical`, `rollups` |
 | score | computes candidates; nobody sees them yet |
-| publish | replaces the published scores in one transaction, then the marts |
+| publish | asks the gate; then replaces the published scores in one transaction, then the marts |
 | writeback | sends changed scores to the CRM; skipped while it is off |
 | conclude | gives the lease back; fails, naming who failed, if any task of the run failed |
 
@@ -76,6 +77,8 @@ wait, for a vendor or for another run of this tenant, is *up for reschedule* and
 3. A task says that another run has this tenant: it waited for that run, from a terminal perhaps, and gave up. Clear it
    when the other has ended; the lease of a run that died expires by itself within two minutes.
 4. **transform**, **score** or **publish** failed: readers keep the last good scores. Repair, then clear that task.
+   **publish** says which expectation was not met: `clarity quality {slug}` shows all of them, and if this is how things
+   are, `clarity publish {slug} --accept-breach "why"` lets them pass.
 5. **writeback** failed: its last line names the records or fields that were not written; all of them are in
    `mart_operations__writeback`. What was written stands. Repair in the CRM, then clear it, or wait for the next run.
 6. Any task may be killed, cleared and run again at any moment: the result is that of an undisturbed run.
@@ -91,7 +94,7 @@ of the run's day, from what is in the rollups already. It reads no source, so it
 | task | what it does |
 |---|---|
 | score | computes candidates as of the run's day; nobody sees them yet |
-| publish | replaces the published scores in one transaction, then the marts |
+| publish | asks the gate; then replaces the published scores in one transaction, then the marts |
 | writeback | sends changed scores to the CRM; skipped while it is off |
 | conclude | gives the lease back; fails, naming who failed, if any task of the run failed |
 
@@ -186,6 +189,8 @@ def common(tenant: TenantEntry, kind: str, about: str) -> dict[str, Any]:
         "start_date": datetime.fromisoformat(tenant.created_at),
         "catchup": False,
         "max_active_runs": 1,
+        # noticed by the dag-processor, even where the last task was killed
+        "on_failure_callback": [TellOfIncidents(tenant.slug, is_failure=True)],
         "tags": {
             kind,
             f"tenant:{tenant.slug}",
@@ -199,7 +204,11 @@ def common(tenant: TenantEntry, kind: str, about: str) -> dict[str, Any]:
 def from_score_on(tenant: TenantEntry) -> list[Any]:
     slug = tenant.slug
     published = publish.override(outlets=[scores_of(tenant)])
-    return [score(slug), published(slug), writeback(slug), conclude(slug, list(tenant.connectors))]
+    last = conclude.override(
+        on_success_callback=[TellOfIncidents(slug, is_failure=False)],
+        on_failure_callback=[TellOfIncidents(slug, is_failure=True)],
+    )
+    return [score(slug), published(slug), writeback(slug), last(slug, list(tenant.connectors))]
 
 
 # Its pool is that of its vendor: plugins/airflow_local_settings.py
@@ -253,9 +262,13 @@ def score(slug: str) -> dict[str, Any]:
 
 @task
 def publish(slug: str) -> dict[str, Any]:
-    from steps import pipeline
+    from steps import pipeline, quality
 
-    summary = pipeline.publish(slug, run_id())
+    try:
+        summary = pipeline.publish(slug, run_id())
+    except quality.Breach as breach:
+        # the same candidates will not look better in a minute
+        raise AirflowFailException(str(breach)) from None
     # a task that looks and skips itself would cost as much as one that works
     if because := pipeline.no_writeback(slug):
         print(f"No writeback: {because}")

@@ -35,7 +35,7 @@ ONLY_ITS_BINARIES = "importing it runs its own server code; find its binaries wi
 ROOMS = {
     "dags": Room(
         place="dags",
-        may_import="airflow steps control.registry",
+        may_import="airflow steps notifiers control.registry",
         may_not={
             "control warehouse connectors scoring": "a DAG file says what runs when; the work is a step's",
             "dbt pandas numpy": "each task parses its DAG file again, and a heavy import would be paid for every time",
@@ -44,6 +44,17 @@ ROOMS = {
             ANYTHING_ELSE: OPEN_THE_BORDER,
         },
         only_inside_functions={"steps": "up there it would load at every parse; import it inside the task"},
+    ),
+    "notifiers": Room(
+        place="plugins/notifiers",
+        may_import="airflow steps",
+        may_not={
+            "control warehouse connectors scoring": "a notifier says that a run has ended; the work is a step's",
+            "cli sandbox dbt pandas numpy sqlalchemy psycopg": "each parse of a DAG file loads it",
+            "dags": "a notifier does not know which DAG it hangs on",
+            ANYTHING_ELSE: OPEN_THE_BORDER,
+        },
+        only_inside_functions={"steps": "up there it would load at every parse; import it inside the function"},
     ),
     "preload": Room(
         place="plugins/airflow_local_settings.py",
@@ -57,6 +68,7 @@ ROOMS = {
         place="plugins/steps",
         may_import=(
             "connectors control warehouse scoring dbt pandas numpy pyarrow adbc_driver_postgresql psycopg orjson"
+            " great_expectations"
         ),
         may_not={
             "airflow": "a step is a function of plain arguments: Airflow and the command line call the same one",
@@ -67,7 +79,9 @@ ROOMS = {
         },
         only_in={
             ("dbt", "plugins/steps/project.py plugins/steps/rehearsal.py"): "it takes a second; a run does without",
+            ("great_expectations", "plugins/steps/quality_pages.py"): "it takes three seconds; a run does without",
         },
+        only_inside_functions={"great_expectations": "only whoever makes pages pays for it"},
     ),
     "connectors": Room(
         place="plugins/connectors",

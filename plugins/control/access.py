@@ -64,6 +64,12 @@ PERMISSIONS = {
     "quarantine.replay": "manager",
     "run.start": "manager",
     "run.show": "viewer",
+    "quality.show": "viewer",
+    "quality.accept": "manager",
+    "incident.list": "viewer",
+    "alerts.show": "viewer",
+    "alerts.set": "admin",
+    "alerts.remove": "admin",
 }
 
 

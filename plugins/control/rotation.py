@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from control import access, audit, connectors, webhooks
+from control import access, alert_channels, audit, connectors, webhooks
 from warehouse import database, lease, roles
 from warehouse.errors import ClarityError
 from warehouse.keys import keyring
@@ -21,8 +21,8 @@ Report = Callable[[str], None]
 class Rotation:
     """What a rotation did, and which keys are needed afterwards.
 
-    `key_use` counts connectors and webhooks by key. `erasure_keys` are those by which erased people are recognised: a
-    digest can't be made anew without the address that it stands for.
+    `key_use` counts connectors, webhooks and alert channels by key. `erasure_keys` are those by which erased people are
+    recognised: a digest can't be made anew without the address that it stands for.
     """
 
     key: str
@@ -53,19 +53,22 @@ def rotate_keys(*, actor: str, report: Report) -> Rotation:
         try:
             with database.control_session(tenant_id, autocommit=True) as connection:
                 done, unopenable = connectors.reseal(connection, tenant_id, newest, actor=actor)
+                channels, closed = alert_channels.reseal(connection, tenant_id, newest)
                 use.update(connectors.key_use(connection, tenant_id))
-                endpoints, closed = webhooks.reseal(connection, tenant_id, newest)
+                endpoints, unreadable = webhooks.reseal(connection, tenant_id, newest)
                 use.update(webhooks.key_use(connection, tenant_id))
+                use.update(alert_channels.key_use(connection, tenant_id))
                 erasure_keys |= _erasure_keys(connection, tenant_id)
-            resealed += done + endpoints
-            failures += [f"{slug}: {failure}" for failure in (*unopenable, *closed)]
+            resealed += done + channels + endpoints
+            failures += [f"{slug}: {failure}" for failure in (*unopenable, *closed, *unreadable)]
             logins += _refresh_logins(tenant_id, newest, actor, report)
         except ClarityError as error:
             failures.append(f"{slug}: {error}")
-        report(f"{number} of {len(tenants)} tenants, {resealed} connectors sealed with key {newest}")
+        report(f"{number} of {len(tenants)} tenants, {resealed} connectors and channels sealed with key {newest}")
     if failures:
         raise ClarityError(
-            f"{resealed} connectors were sealed anew, but keep the older keys and run this again: {'; '.join(failures)}"
+            f"{resealed} connectors and channels were sealed anew, but keep the older keys and run this again:"
+            f" {'; '.join(failures)}"
         )
     return Rotation(newest, resealed, logins, dict(use), frozenset(erasure_keys))
 

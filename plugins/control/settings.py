@@ -69,6 +69,10 @@ class Domains(_Group):
     )
 
 
+def _share(default: float, description: str) -> Any:
+    return Field(default=default, ge=0, le=1, allow_inf_nan=False, description=f"0 to 1: {description}")
+
+
 class BuyingGroups(_Group):
     # read by steps.score_rules
     solution_field: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
@@ -85,6 +89,41 @@ class Writeback(_Group):
         le=1,
         allow_inf_nan=False,
         description="0 to 1: the share of records that may fail before a writeback raises the alarm",
+    )
+
+
+class Quality(_Group):
+    """Read by steps.quality_expectations: how far tonight may be from what was published last."""
+
+    max_volume_factor: float = Field(
+        default=10,
+        gt=1,
+        allow_inf_nan=False,
+        description="above 1: how many times as much may land, or be known, as the most so far",
+    )
+    max_volume_drop: float = _share(0.3, "the share of accounts, people, deals or activities that may be gone at once")
+    max_null_share_rise: float = _share(0.2, "by how much the share of records without a value may rise")
+    max_impossible_share: float = _share(0.05, "the share of records whose value can't be, like -5 employees")
+    max_rejected_share: float = _share(0.1, "the share of a connector's records that may be refused without a warning")
+    max_mean_shift: float = Field(
+        default=15, ge=0, le=100, allow_inf_nan=False, description="0 to 100: how far the mean score may move"
+    )
+    max_spread_factor: float = Field(
+        default=2,
+        gt=1,
+        allow_inf_nan=False,
+        description="above 1: how many times as wide or as narrow scores may lie around their mean",
+    )
+    max_tier_share_shift: float = _share(0.25, "by how much a tier's share of all may rise or fall")
+    freshness_hours: float = Field(
+        default=48,
+        gt=0,
+        allow_inf_nan=False,
+        description="above 0: hours since a connector was last read to its end, until it counts as stale",
+    )
+    required_sources: Texts = Field(
+        default=[],
+        description='a list like ["salesforce"]: without these, fresh and read to their end, no scores are published',
     )
 
 
@@ -112,6 +151,7 @@ class Settings(_Group):
     bots: Bots = Bots()
     domains: Domains = Domains()
     buying_groups: BuyingGroups = BuyingGroups()
+    quality: Quality = Quality()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.types.json import Jsonb
 
-from control import access, audit
+from control import access, audit, quality
 from warehouse import database, private, roles
 from warehouse.errors import MisuseError
 
@@ -104,6 +104,8 @@ def delete(tenant_id: str, *, actor: str) -> None:
     access.require(tenant_id, actor, "tenant.delete")
     private.drop(*private.of_tenant(tenant_id))
     with database.registrar_session() as connection:
+        for (slug,) in connection.execute("select slug from control.tenants where id = %s", [tenant_id]):
+            quality.forget_pages(slug)
         audit.record(
             connection,
             tenant_id=tenant_id,

@@ -4,15 +4,17 @@ Each stage holds the tenant's run lease under the run's name and leaves it with 
 gives it back. Any stage can be killed and run again: what it had committed stands, the rest was never there.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from control import access, registry
+from control import access, incidents, registry
+from control import quality as gate_results
+from steps import alerts, observe, quality, quality_pages
 from steps import extract as extracting
-from steps import observe
 from steps import publish as publishing
 from steps import score as scoring_step
 from steps import transform as transforming
@@ -23,10 +25,23 @@ from warehouse import database, lease
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.errors import NotNow as NotNow
 
+log = logging.getLogger(__name__)
+
 Report = Callable[[str], None]
 BEFORE_SCORING = ("canonical", "rollups")
 AFTER_PUBLICATION = ("marts",)
+AFTER_BREACH = ("mart_operations__quality",)
 AFTER_WRITEBACK = ("mart_operations__writeback", "mart_operations__writeback_overrides")
+
+
+# what whoever is told of a failed stage does next
+REMEDIES = {
+    "extract": "`clarity connector test {slug} {connector}` says what is wrong; then `clarity run {slug}`.",
+    "transform": "Readers keep the last good scores. Repair what the reason names, then clear the task transform.",
+    "score": "Readers keep the last good scores. Repair what the reason names, then clear the task score.",
+    "publish": "Readers keep the last good scores. Repair what the reason names, then clear the task publish.",
+    "writeback": "What was not written is in mart_operations__writeback. Repair it in the CRM; the next run tries.",
+}
 
 
 def connectors(slug: str) -> list[str]:
@@ -50,7 +65,9 @@ def extract(
     if streams and connector not in _chosen_connectors(slug, None, streams):
         return {"connector": connector, "streams": {}, "notes": ["none of the streams asked for is one of its"]}
     longest = min(timedelta(seconds=patience), LONGEST_WAIT)
-    with _stage(slug, run_id, f"extract {connector}", exclusive=False, patience=patience, report=report) as held:
+    with _watched_stage(
+        slug, run_id, f"extract {connector}", exclusive=False, patience=patience, report=report
+    ) as held:
         try:
             return extracting.run(
                 slug, connector, run_id, held.fence, full, streams=wanted, longest_wait=longest, report=report
@@ -104,7 +121,7 @@ def sync(
 
 
 def transform(slug: str, run_id: str) -> dict[str, Any]:
-    with _stage(slug, run_id, "transform") as held:
+    with _watched_stage(slug, run_id, "transform") as held:
         return transforming.run(slug, run_id, held.fence, select=BEFORE_SCORING)
 
 
@@ -138,15 +155,54 @@ def score(
     report: Report = print,
 ) -> dict[str, Any]:
     """Compute candidates as of the day. `forwards_only`: a day before the one in force is looked at, not published."""
-    with _stage(slug, run_id, "score", patience=patience, report=report) as held:
+    with _watched_stage(slug, run_id, "score", patience=patience, report=report) as held:
         return scoring_step.run(held.tenant_id, run_id, held.fence, as_of, dry_run=dry_run, forwards_only=forwards_only)
 
 
-def publish(slug: str, run_id: str) -> dict[str, Any]:
-    with _stage(slug, run_id, "publish") as held:
-        published = publishing.run(held.tenant_id, run_id, held.fence)
-        observe.published(slug, published)
-        return {**published, "marts": transforming.run(slug, run_id, held.fence, select=AFTER_PUBLICATION)}
+def publish(slug: str, run_id: str, *, report: Report = print) -> dict[str, Any]:
+    with _watched_stage(slug, run_id, "publish") as held:
+        return _publish(slug, run_id, held, report)
+
+
+def publish_waiting(
+    slug: str, *, actor: str, accept_because: str | None = None, report: Report = lambda _line: None
+) -> dict[str, Any]:
+    """Only the publication of a run that left its candidates behind, in this process.
+
+    `accept_because` is why a breach is how things are; it goes into the audit trail.
+    """
+    tenant = _runnable(slug)
+    access.require(tenant.id, actor, "run.start" if accept_because is None else "quality.accept")
+    accepted = quality.Acceptance(actor, accept_because) if accept_because is not None else None
+    holder = lease.local_holder()
+    try:
+        with _stage(slug, holder, "publish", report=report) as held:
+            return _publish(slug, publishing.waiting_run(tenant.id), held, report, accepted)
+    finally:
+        conclude(slug, holder)
+
+
+def _publish(
+    slug: str, run_id: str, held: lease.Held, report: Report, accepted: quality.Acceptance | None = None
+) -> dict[str, Any]:
+    try:
+        published = publishing.run(held.tenant_id, run_id, held.fence, accepted=accepted)
+    except quality.Breach:
+        _let_the_breach_be_read(slug, run_id, held, report)
+        raise
+    observe.published(slug, published)
+    marts = transforming.run(slug, run_id, held.fence, select=AFTER_PUBLICATION)
+    return {**published, "pages": str(gate_results.pages_of(slug)), "marts": marts}
+
+
+def _let_the_breach_be_read(slug: str, run_id: str, held: lease.Held, report: Report) -> None:
+    """In the mart and on pages. Where that does not work out, the breach itself is told all the same."""
+    try:
+        report(f"what the gate expected and found: {quality_pages.make(held.tenant_id, slug)}")
+        transforming.run(slug, run_id, held.fence, select=AFTER_BREACH)
+    except Exception as error:
+        log.exception("the breach can't be read on its page or in its mart")
+        report(f"what the gate found is in `clarity quality {slug}`; its page could not be made: {error}")
 
 
 def no_writeback(slug: str) -> str:
@@ -161,7 +217,7 @@ def no_writeback(slug: str) -> str:
 
 
 def writeback(slug: str, run_id: str, *, report: Report = print) -> dict[str, Any]:
-    with _stage(slug, run_id, "writeback", report=report) as held:
+    with _watched_stage(slug, run_id, "writeback", report=report) as held:
         return _write_back(slug, run_id, held, report)
 
 
@@ -210,27 +266,41 @@ def run(slug: str, *, as_of: date | None = None, full: bool = False, report: Rep
     _runnable(slug)
     run_id = lease.local_holder()
     as_of = as_of or datetime.now(UTC).date()
-    failed: list[str] = []
+    failure = ""
     try:
-        for connector in connectors(slug):
-            report(f"extract {connector}")
-            try:
-                extract(slug, connector, run_id, full=full, report=report)
-            except ClarityError as error:
-                failed.append(str(error))
-                report(f"extract {connector} failed: {error}")
-        report("transform")
-        transform(slug, run_id)
-        report("score")
-        score(slug, run_id, as_of)
-        report("publish")
-        publish(slug, run_id)
-        report("writeback")
-        writeback(slug, run_id, report=report)
+        failure = _stages(slug, run_id, as_of, full, report)
+    except Exception as error:
+        failure = str(error) or type(error).__name__
+        raise
     finally:
         conclude(slug, run_id)
-    if failed:
-        raise ClarityError(f"what arrived is scored, but not everything arrived: {'; '.join(failed)}")
+        alerts.settle(slug, run_id, failure)
+    if failure:
+        raise ClarityError(f"what arrived is scored, but not everything arrived: {failure}")
+
+
+def _stages(slug: str, run_id: str, as_of: date, full: bool, report: Report) -> str:
+    """All of them, one after the other. Returns what did not arrive."""
+    failed: list[str] = []
+    present = connectors(slug)
+    for connector in present:
+        report(f"extract {connector}")
+        try:
+            extract(slug, connector, run_id, full=full, report=report)
+        except ClarityError as error:
+            failed.append(str(error))
+            report(f"extract {connector} failed: {error}")
+    if failed and len(failed) == len(present):
+        raise ClarityError(f"nothing arrived, so nothing is scored and the last good scores stay: {'; '.join(failed)}")
+    report("transform")
+    transform(slug, run_id)
+    report("score")
+    score(slug, run_id, as_of)
+    report("publish")
+    publish(slug, run_id, report=report)
+    report("writeback")
+    writeback(slug, run_id, report=report)
+    return "; ".join(failed)
 
 
 def _chosen_connectors(slug: str, connector: str | None, streams: Collection[str]) -> list[str]:
@@ -247,6 +317,27 @@ def _chosen_connectors(slug: str, connector: str | None, streams: Collection[str
             there_are = "; ".join(f"{name} has {', '.join(known)}" for name, known in declared.items())
             raise MisuseError(f"there is no stream {stream[:40]!r}: {there_are}")
     return [name for name in chosen if not streams or set(streams) & set(declared[name])]
+
+
+@contextmanager
+def _watched_stage(
+    slug: str,
+    run_id: str,
+    name: str,
+    *,
+    exclusive: bool = True,
+    patience: float = lease.DEFAULT_PATIENCE,
+    report: Report = print,
+) -> Iterator[lease.Held]:
+    """A stage of a whole run: if it fails, people are told at the run's end."""
+    kind, _, connector = name.partition(" ")
+    remedy = REMEDIES[kind].format(slug=slug, connector=connector)
+    severity: incidents.Severity = "degradation" if kind == "extract" else "failure"
+    with (
+        _stage(slug, run_id, name, exclusive=exclusive, patience=patience, report=report) as held,
+        incidents.watched(held.tenant_id, run_id, name, remedy, severity=severity),
+    ):
+        yield held
 
 
 @contextmanager

@@ -175,8 +175,13 @@ order by 1, 2
 """
 
 _SEALED = """
-select split_part(config ->> 'sealed', '.', 2), count(*), min(updated_at) from control.connectors
-where config ? 'sealed' group by 1
+select split_part(sealed, '.', 2), count(*), min(updated_at)
+from (
+    select config ->> 'sealed' as sealed, updated_at from control.connectors where config ? 'sealed'
+    union all
+    select sealed, updated_at from control.alert_channels
+) as envelopes
+group by 1
 """
 
 _HELD = """

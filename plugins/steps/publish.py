@@ -1,12 +1,13 @@
-"""Candidates become scores and buying groups: checked first, then all at once, and only where something moved.
+"""Candidates become scores and buying groups: past the gate first, then all at once, and only where something moved.
 
 A reader sees the whole of the last publication or the whole of this one. A breach publishes nothing: the last good
-scores stay, and the failing rows are in quality.failures. The mark then says that the candidates were never published,
-so that the next run makes everything anew.
+scores stay, and rows that can't be scores are in quality.failures. The mark then says that the candidates were never
+published, so that the next run makes everything anew.
 """
 
 import uuid
 from dataclasses import dataclass
+from datetime import date
 from typing import LiteralString
 
 import psycopg
@@ -14,6 +15,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from steps import quality
+from steps.quality import Acceptance, Breach
+from steps.quality_metrics import Waiting
 from warehouse import database
 from warehouse.errors import ClarityError
 
@@ -253,42 +257,71 @@ CANDIDATE_TABLES = ("score_candidates", "group_candidates", "group_member_candid
 NOTHING = {"candidates": 0, "moved": 0, "vanished": 0, "history": 0, "groups": 0, "members": 0}
 
 
-def run(tenant_id: str, run_id: str, fence: int) -> dict[str, int]:
-    """Publish this run's candidates. Run again after a crash it finds them published and does nothing."""
+def run(tenant_id: str, run_id: str, fence: int, *, accepted: Acceptance | None = None) -> dict[str, int]:
+    """Publish this run's candidates. Run again after a crash it finds them published and does nothing.
+
+    Raises Breach, after writing it down, where the gate holds them back; `accepted` lets pass what is only unusual.
+    """
     with database.run_session(tenant_id, application="publish") as connection:
         connection.execute("select control.hold_lease(%s)", [fence])
-        waiting = _waiting(connection, tenant_id, run_id)
-        if waiting is None:
+        mark = _mark(connection, tenant_id, run_id)
+        if mark is not None and mark.is_published:
             return NOTHING
-        _plan(connection, tenant_id, waiting)
-        breaches = _breaches(connection, tenant_id, run_id)
-        if not breaches:
-            done = _publish(connection, tenant_id)
-    if breaches:
-        raise ClarityError(
-            f"nothing published, the last good scores stay: {'; '.join(breaches)}."
-            f" The rows are in quality.failures, run_id {run_id}"
-        )
-    return {"candidates": waiting, **done}
+        waiting = _waiting(connection, tenant_id, run_id, mark)
+        failing = {}
+        if waiting is not None:
+            _plan(connection, tenant_id, waiting.candidates)
+            failing = _failing_rows(connection, tenant_id, run_id)
+        verdict = quality.judge(connection, tenant_id, run_id, waiting, failing, accepted)
+        done = NOTHING
+        if waiting is not None and not verdict.is_breach:
+            done = {"candidates": waiting.candidates, **_publish(connection, tenant_id)}
+    if verdict.is_breach:
+        raise Breach(f"nothing published, the last good scores stay: {verdict.sentence} {verdict.remedy}")
+    return done
 
 
-def _waiting(connection: psycopg.Connection, tenant_id: str, run_id: str) -> int | None:
-    """How many candidates of this run are to be published; None if there is nothing to do."""
-    mark = connection.execute(
-        "select candidates from scores.scoring_marks where tenant_id = %s and run_id = %s and not is_published",
+def waiting_run(tenant_id: str) -> str:
+    """The run whose candidates wait for publication."""
+    with database.run_session(tenant_id, application="publish") as connection:
+        row = connection.execute(
+            "select run_id from scores.scoring_marks where tenant_id = %s and not is_published", [tenant_id]
+        ).fetchone()
+    if row is None:
+        raise ClarityError("nothing waits to be published: the scores in force are those of the last run")
+    return str(row[0])
+
+
+@dataclass(frozen=True)
+class _Mark:
+    candidates: int
+    as_of: date
+    is_published: bool
+
+
+def _mark(connection: psycopg.Connection, tenant_id: str, run_id: str) -> _Mark | None:
+    """What this run's scoring has left; None if it found nothing to score."""
+    row = connection.execute(
+        "select candidates, as_of, is_published from scores.scoring_marks where tenant_id = %s and run_id = %s",
         [tenant_id, run_id],
     ).fetchone()
+    return _Mark(*row) if row else None
+
+
+def _waiting(connection: psycopg.Connection, tenant_id: str, run_id: str, mark: _Mark | None) -> Waiting | None:
+    """The candidates of this run, all of which are there; None if there are none to publish."""
     if mark is None:
         return None
     there = connection.execute(
         "select count(*) from scores.score_candidates where tenant_id = %s and run_id = %s", [tenant_id, run_id]
     ).fetchone()
-    if there != mark:
+    if there != (mark.candidates,):
         raise ClarityError(
-            f"nothing published: of the {mark[0]} candidates of this run the database has {there and there[0]}; it"
-            " crashed since they were made. Score again: clear the task score, or start another run"
+            f"nothing published: of the {mark.candidates} candidates of this run the database has"
+            f" {there and there[0]}; it crashed since they were made. Score again: clear the task score, or start"
+            " another run"
         )
-    return int(mark[0])
+    return Waiting(mark.candidates, mark.as_of)
 
 
 def _plan(connection: psycopg.Connection, tenant_id: str, waiting: int) -> None:
@@ -323,9 +356,9 @@ def _publish(connection: psycopg.Connection, tenant_id: str) -> dict[str, int]:
     return done
 
 
-def _breaches(connection: psycopg.Connection, tenant_id: str, run_id: str) -> list[str]:
-    """Failed checks, a sentence each; their rows are noted."""
-    found = []
+def _failing_rows(connection: psycopg.Connection, tenant_id: str, run_id: str) -> dict[str, tuple[str, int]]:
+    """By check, what it finds wrong and with how many candidates; some of them are noted."""
+    found = {check.name: (check.reason, 0) for check in (*ON_VALUES, KNOWN)}
     # candidates are wide: one look at all of them says whether any value needs a closer one
     any_failing = sql.SQL(" or ").join(sql.SQL("({})").format(sql.SQL(check.failing)) for check in ON_VALUES)
     suspicious = connection.execute(
@@ -346,7 +379,7 @@ def _breaches(connection: psycopg.Connection, tenant_id: str, run_id: str) -> li
             ).fetchall()
         if not rows:
             continue
-        found.append(f"{check.reason} ({rows[0]['failing']} rows)")
+        found[check.name] = (check.reason, rows[0]["failing"])
         connection.cursor().executemany(
             "insert into quality.failures (id, tenant_id, run_id, model, test, key, reason, failed_row)"
             " values (%s, %s, %s, 'score_candidates', %s, %s, %s, %s)",

@@ -38,6 +38,13 @@ class WritebackFailed(ClarityError):
         super().__init__(message)
         self.summary = summary
 
+    @property
+    def in_public(self) -> str:
+        """Without the names of the records: for messages, which leave the platform."""
+        counts = self.summary["records"]
+        lost = sum(counts.get(outcome, 0) for outcome in LOST)
+        return "; ".join([f"{lost:,} of {sum(counts.values()):,} records were not written", *self.summary["problems"]])
+
 
 @dataclass(frozen=True)
 class Config:

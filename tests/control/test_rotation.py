@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from cli.connectors import _retirable
-from control import connectors, rotation
+from control import alert_channels, connectors, rotation
 from steps import provision
 from tests.conftest import temporary_home
 from warehouse import database, keys, lease, migrate
@@ -159,8 +159,9 @@ def test_a_thousand_connectors_survive_a_rotation_that_is_killed_twenty_times(pl
 
 def test_a_new_key_in_front_locks_nobody_out_before_and_after_the_rotation(platform: Platform) -> None:
     present = next(iter(key_use(platform)))
-    platform.use("k2", present)
     first = platform.tenants[0]
+    alert_channels.put(first, "email", {"to": ["ann@example.org"]}, actor=TESTS)
+    platform.use("k2", present)
     for session in (database.run_session(first), database.control_session(first), database.registrar_session()):
         with session as connection:
             connection.execute("select 1")
@@ -168,11 +169,15 @@ def test_a_new_key_in_front_locks_nobody_out_before_and_after_the_rotation(platf
     with pytest.raises(ClarityError, match="run `clarity migrate`"):
         database.connect(database.conninfo(database.run_login(first)), newest_key_only=True)
     done = rotation.rotate_keys(actor=TESTS, report=lambda _line: None)
-    assert done == rotation.Rotation("k2", TENANTS * PER_TENANT, 2 * TENANTS, {"k2": TENANTS * PER_TENANT})
+    sealed = TENANTS * PER_TENANT + 1
+    assert done == rotation.Rotation("k2", sealed, 2 * TENANTS, {"k2": sealed})
     again = rotation.rotate_keys(actor=TESTS, report=lambda _line: None)
     assert (again.resealed, again.logins) == (0, 0)
     platform.use("k2")
     assert everything_opens(platform)
+    with database.run_session(first) as run:
+        (envelope,) = alert_channels.envelopes(run, first).values()
+    assert alert_channels.unseal(first, "email", envelope) == {"to": ["ann@example.org"]}
 
 
 def test_a_password_that_was_never_ours_is_tried_once(platform: Platform) -> None:

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from control import registry, settings
 from sandbox import companies
-from steps import maintenance, pipeline, provision, writeback
+from steps import maintenance, pipeline, provision, quality_expectations, quality_metrics, writeback
 from tests.conftest import Tenant
 from tests.dbt.conftest import Pipeline
 from warehouse import database
@@ -33,6 +33,10 @@ SEEN_IN = {
     "features.buyingGroups": "test_buying_groups_are_formed_unless_the_feature_is_off",
     "bots.userAgents": "test_a_program_that_the_tenant_names_counts_as_a_machine",
     "domains.personal": "test_a_domain_that_the_tenant_names_makes_nobody_a_colleague",
+    **dict.fromkeys(
+        [f"quality.{about.alias}" for about in settings.Quality.model_fields.values()],
+        "test_how_far_a_night_may_be_from_the_one_before_is_the_tenants_choice",
+    ),
     "buyingGroups.solutionField": "test_the_field_that_the_tenant_names_says_what_a_deal_is_about",
 }
 
@@ -289,3 +293,45 @@ def test_how_long_what_has_ended_is_kept_is_the_tenants_choice(tenant: Tenant) -
     for days, removed in ((60, 1), (40, 1), (40, 0)):
         change(tenant, f"retentionDays={days}")
         assert maintenance.run(slug=tenant.slug)["removed"].get("quality.failures", 0) == removed
+
+
+OTHER_BOUNDS = {
+    "maxVolumeFactor": ("2", "canonical.people.count"),
+    "maxVolumeDrop": ("0.1", "canonical.people.count"),
+    "maxNullShareRise": ("0.1", "canonical.people.title_null_share"),
+    "maxImpossibleShare": ("0.1", "canonical.accounts.impossible_share"),
+    "maxRejectedShare": ("0.2", "raw.files.rejected_share"),
+    "maxMeanShift": ("5", "candidates.person.mean"),
+    "maxSpreadFactor": ("3", "candidates.person.spread"),
+    "maxTierShareShift": ("0.1", "candidates.person.hot_share"),
+    "freshnessHours": ("12", "raw.files.hours_since_good_sync"),
+    "requiredSources": ('["files"]', "raw.files.hours_since_good_sync"),
+}
+
+
+def test_how_far_a_night_may_be_from_the_one_before_is_the_tenants_choice(tenant: Tenant) -> None:
+    measured = {
+        **{name: 0.5 if name.endswith("_share") else 5.0 for _, name in OTHER_BOUNDS.values()},
+        **{f"{thing}.count": 5_000.0 for thing in ("canonical.people", "canonical.accounts", "candidates.person")},
+        "raw.files.offered": 100.0,
+        "candidates.day": 1.0,
+        "candidates.score_version": 1.0,
+    }
+    history = quality_metrics.History(measured, {}, {})
+
+    def expected() -> dict[str, quality_expectations.Expectation]:
+        with database.control_session(tenant.id) as connection:
+            thresholds = settings.effective(connection, tenant.id).quality
+        known = quality_expectations.Known(thresholds, measured, history)
+        return {
+            one.name: one
+            for one in quality_expectations.expectations(known, slug=tenant.slug, run_id="run", reasons={})
+        }
+
+    before = expected()
+    for key, (value, name) in OTHER_BOUNDS.items():
+        change(tenant, f"quality.{key}={value}")
+        assert expected()[name] != before[name], key
+        change(tenant, unset=(f"quality.{key}",))
+    assert expected() == before
+    assert OTHER_BOUNDS.keys() == {about.alias for about in settings.Quality.model_fields.values()}

@@ -24,6 +24,25 @@ with found as (
         created_at,
         replayed_at is not null as is_settled
     from {{ source("quality", "quarantine") }}
+    union all
+    select
+        results.tenant_id,
+        'gate' as found_by,
+        results.suite as place,
+        results.expectation as check_name,
+        results.sentence as reason,
+        results.checked_at as created_at,
+        results.verdict = 'accepted' or exists (
+            select 1
+            from {{ source("quality", "expectation_results") }} as later
+            where
+                later.tenant_id = results.tenant_id
+                and later.expectation = results.expectation
+                and later.checked_at > results.checked_at
+                and later.since is null
+        ) as is_settled
+    from {{ source("quality", "expectation_results") }} as results
+    where results.since is not null
 )
 
 select
