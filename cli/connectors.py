@@ -15,6 +15,9 @@ from warehouse.errors import MisuseError
 
 connector_app = typer.Typer(help="A tenant's connectors.", no_args_is_help=True)
 
+# what a vendor signs its webhooks with, as --secret calls it
+SIGNING_SECRET = "signing"  # noqa: S105 - a name, not a secret
+
 Type = Annotated[str, typer.Argument(metavar="TYPE", help="The connector's type, like files.")]
 
 
@@ -75,6 +78,37 @@ def test_connector(context: typer.Context, tenant: Slug, connector: Type) -> Non
     here.say(health.message, ok=health.ok, message=health.message)
     if not health.ok:
         raise typer.Exit(1)
+
+
+@connector_app.command("webhook")
+def webhook(
+    context: typer.Context,
+    tenant: Slug,
+    connector: Type,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(help="signing=env:VARIABLE, signing=file:PATH, or signing alone to be asked."),
+    ] = None,
+) -> None:
+    """Say where the vendor may send what happens, as it happens; with --secret, keep what it signs with."""
+    from steps import webhooks
+
+    here = Context.current(context)
+    sources = dict(map(_source, secret or ()))
+    if sources.keys() - {SIGNING_SECRET}:
+        raise MisuseError(f"of a webhook there is one secret: --secret {SIGNING_SECRET}=env:VARIABLE, or =file:PATH")
+    given = [_read_secret(key, source) for key, source in sources.items()]
+    endpoint = webhooks.endpoint(tenant, connector, secret=given[0] if given else None, actor=here.actor)
+    then = (
+        "What comes there is landed by the next sync."
+        if endpoint.is_signed
+        else f"Next: clarity connector webhook {tenant} {connector} --secret {SIGNING_SECRET}, as the vendor shows it"
+    )
+    here.say(
+        f"{connector} may send to {endpoint.path} of `clarity webhooks`. {then}",
+        path=endpoint.path,
+        is_signed=endpoint.is_signed,
+    )
 
 
 @connector_app.command("remove")

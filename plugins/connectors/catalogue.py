@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from connectors.contract import Connector, Fatal, Renew, Stream
+from connectors.webhooks import Scheme
 
 
 @cache
@@ -27,6 +28,12 @@ def is_secret(name: str, key: str) -> bool:
     """Whether this field of the connector's configuration is to be kept from people's eyes."""
     declared: Collection[str] | None = getattr(import_module(f"connectors.{_known(name)}.streams"), "SECRETS", None)
     return declared is None or key in declared
+
+
+def webhooks(name: str) -> Scheme | None:
+    """How this vendor signs what it sends us; None of one that sends nothing."""
+    declared: Scheme | None = getattr(import_module(f"connectors.{_known(name)}.streams"), "WEBHOOKS", None)
+    return declared
 
 
 def all_streams() -> Iterator[tuple[str, Stream]]:

@@ -19,7 +19,7 @@ Errors are classes by what to do next:
     └── Fatal            nothing helps but changing the configuration or the source
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -228,6 +228,17 @@ class Connector(Protocol):
 
     def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:
         """Try once more what was refused, from what Rejected, or the refused Record's payload, had kept of it."""
+        ...
+
+
+class Hears(Protocol):
+    """A Connector that understands what its vendor's webhooks tell."""
+
+    def heard(self, event: Any) -> Iterable[tuple[str, Record | Rejected]]:
+        """The records that an event tells of, each with the name of its stream; none if it is about something else.
+
+        As a later reading would bring them: the same ids, and stamps that put both in their order. Calls nobody.
+        """
         ...
 
 

@@ -36,6 +36,7 @@ PERMISSIONS = {
     "connector.test": "admin",
     "connector.add": "admin",
     "connector.remove": "admin",
+    "connector.webhook": "admin",
     "connector.accept_dpa": "admin",
     "connector.withdraw_dpa": "admin",
     "connector.allow_domains": "admin",

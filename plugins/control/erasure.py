@@ -36,6 +36,8 @@ CLEARED = {
 }
 LIST = "control.erasures"
 SEARCHED = ("canonical", "rollups", "scores", "marts", "quality")
+# what vendors have sent and no extract has landed yet
+INBOX = "control.webhook_inbox"
 BATCH = 2_000
 
 _EMAIL = re.compile(r"[^\s@\"\\<>,;:()\[\]]+@[\w.-]+\.[\w-]+")
@@ -123,7 +125,7 @@ class _Erasure:
                 self._erase_raw(table)
             elif table == "quality.quarantine":
                 self._erase_quarantine()
-            elif table.partition(".")[0] in SEARCHED or table in CLEARED:
+            elif table.partition(".")[0] in SEARCHED or table in CLEARED or table == INBOX:
                 self._erase_from(table)
         left = list(self._left())
         audit.record(

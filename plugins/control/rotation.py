@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from control import access, audit, connectors
+from control import access, audit, connectors, webhooks
 from warehouse import database, lease, roles
 from warehouse.errors import ClarityError
 from warehouse.keys import keyring
@@ -21,8 +21,8 @@ Report = Callable[[str], None]
 class Rotation:
     """What a rotation did, and which keys are needed afterwards.
 
-    `key_use` counts the connectors by key. `erasure_keys` are those by which erased people are recognised: a digest
-    can't be made anew without the address that it stands for.
+    `key_use` counts connectors and webhooks by key. `erasure_keys` are those by which erased people are recognised: a
+    digest can't be made anew without the address that it stands for.
     """
 
     key: str
@@ -54,9 +54,11 @@ def rotate_keys(*, actor: str, report: Report) -> Rotation:
             with database.control_session(tenant_id, autocommit=True) as connection:
                 done, unopenable = connectors.reseal(connection, tenant_id, newest, actor=actor)
                 use.update(connectors.key_use(connection, tenant_id))
+                endpoints, closed = webhooks.reseal(connection, tenant_id, newest)
+                use.update(webhooks.key_use(connection, tenant_id))
                 erasure_keys |= _erasure_keys(connection, tenant_id)
-            resealed += done
-            failures += [f"{slug}: {failure}" for failure in unopenable]
+            resealed += done + endpoints
+            failures += [f"{slug}: {failure}" for failure in (*unopenable, *closed)]
             logins += _refresh_logins(tenant_id, newest, actor, report)
         except ClarityError as error:
             failures.append(f"{slug}: {error}")

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import orjson
@@ -29,6 +29,7 @@ from connectors.contract import (
     Connector,
     Fatal,
     Health,
+    Hears,
     Page,
     Reauthorise,
     RecordRejected,
@@ -40,6 +41,7 @@ from connectors.contract import (
     WaitUntil,
 )
 from control import connectors, erasure, registry
+from steps import webhooks
 from steps.patience import Patience
 from steps.source import Source
 from warehouse import database, full_reading, landing, lease
@@ -186,6 +188,8 @@ class _Sync:
     notes: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     screen: erasure.Screen | None = None
+    # what webhooks had brought, by stream
+    heard: dict[str, Landed] = field(default_factory=dict)
     # One connection lands for all streams: while it does, the others wait for their vendor.
     hand: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "landing"))
 
@@ -229,6 +233,7 @@ class _Sync:
             self.failures[ALL_STREAMS] = self.source.redacted(health.message)
             return
         self.readings = [_Reading(self, stream, self.states[stream.name]) for stream in self._chosen(client)]
+        await asyncio.get_running_loop().run_in_executor(self.hand, self._land_what_was_told, client)
         telling = asyncio.create_task(self._tell_now_and_then())
         try:
             await self._read_side_by_side(client)
@@ -257,6 +262,24 @@ class _Sync:
         for name in read.keys() - set(streams_of(self.type)):
             self.failures[name] = "the connector reads it without declaring it, so there is no table to land it in"
         return [read[name] for name in self.wanted if name in read]
+
+    def _land_what_was_told(self, client: Connector) -> None:
+        """What webhooks have brought since, before the rest is asked for."""
+        if not hasattr(client, "heard"):
+            return
+        inbox = webhooks.Landing(
+            self.connection,
+            self.tenant_id,
+            self.source.id,
+            self.type,
+            self.id,
+            self.fence,
+            screened=self.without_the_erased,
+            sentence=self.source.sentence,
+        )
+        self.heard, failure = inbox.run(cast(Hears, client))
+        if failure:
+            self.failures["webhooks"] = failure
 
     async def _read_side_by_side(self, client: Connector) -> None:
         tasks = {asyncio.create_task(reading.to_its_end(client)): reading for reading in self.readings}
@@ -358,6 +381,7 @@ class _Sync:
             "connector": self.type,
             "sync_id": self.id,
             "streams": {reading.stream.name: asdict(reading.landed) for reading in self.readings},
+            **({"webhooks": {stream: asdict(landed) for stream, landed in self.heard.items()}} if self.heard else {}),
             "notes": self.notes,
             "failures": self.failures,
             "failure": _told(self.failures),

@@ -31,6 +31,7 @@ OWNER = "clarity_owner"
 REGISTRY = "clarity_registry"
 REGISTRAR = "clarity_registrar"
 AIRFLOW = "clarity_airflow"
+RECEIVER = "clarity_receiver"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,10 @@ def registry_conninfo() -> str:
 
 def registrar_conninfo() -> str:
     return conninfo(platform_login(REGISTRAR))
+
+
+def receiver_conninfo() -> str:
+    return conninfo(platform_login(RECEIVER))
 
 
 def run_login(tenant_id: str) -> Login:

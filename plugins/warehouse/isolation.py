@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse import database, roles
-from warehouse.database import OWNER, REGISTRAR, REGISTRY, Login
+from warehouse.database import OWNER, RECEIVER, REGISTRAR, REGISTRY, Login
 from warehouse.home import project_root
 
 TENANT_TEST = "(tenant_id = ( SELECT control.session_tenant() AS session_tenant))"
@@ -20,15 +20,17 @@ TENANT_GROUPS = roles.GROUPS
 SHARED = {f"staging.{file.stem}" for file in (project_root() / "dbt" / "seeds").glob("*.csv")}
 # the only relations without a tenant; nobody but the owner has rights on them, but for reading what is shared
 WITHOUT_TENANT = {"control.alembic_version", *SHARED}
-# functions that run with their owner's rights and that a tenant's login may call or cause to run
+# functions that run with their owner's rights: a tenant's login may call or cause to run them, or the receiver's may
 DEFINER_FUNCTIONS = {
     "control.session_tenant()",
     "control.audit_chain()",
     "control.audit_faults(text)",
     "control.analyze_if_grown(regclass)",
+    "control.webhook_endpoint(text)",
+    "control.accept_webhook(text,text,text)",
 }
 # policies that are not about session_tenant(), and the roles that they may name
-PLATFORM_ROLES = {OWNER, REGISTRY, REGISTRAR, roles.AUDITOR}
+PLATFORM_ROLES = {OWNER, REGISTRY, REGISTRAR, RECEIVER, roles.AUDITOR}
 ACTIONS = ("select", "insert", "update", "delete")
 
 
@@ -271,7 +273,7 @@ def _roles(admin: psycopg.Connection) -> Iterator[str]:
     creators = admin.execute(
         "select g, n.nspname::text from unnest(%s::text[]) as g, pg_namespace as n"
         " where n.nspname = any(%s) and has_schema_privilege(g, n.oid, 'create')",
-        [[*TENANT_GROUPS, REGISTRY, REGISTRAR], [*roles.SCHEMAS, "public"]],
+        [[*TENANT_GROUPS, REGISTRY, REGISTRAR, RECEIVER], [*roles.SCHEMAS, "public"]],
     ).fetchall()
     for role, schema in creators:
         yield f"{role} may create in schema {schema}"

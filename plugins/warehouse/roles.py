@@ -4,6 +4,7 @@
     clarity_auditor     owns the audit trail; nobody can log in as it
     clarity_registry    may list tenants, and nothing else
     clarity_registrar   makes and removes tenants and their logins
+    clarity_receiver    may put what a webhook brings into the inbox of whom it is for, and look nothing up
     clarity_airflow     owns Airflow's metadata, in a database of its own
     clarity_pipeline    what a tenant's run login may do         (a group: one login per tenant is a member)
     clarity_control     what a tenant's control login may do     (a group: one login per tenant is a member)
@@ -21,7 +22,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse import database
-from warehouse.database import AIRFLOW, OWNER, REGISTRAR, REGISTRY, Login
+from warehouse.database import AIRFLOW, OWNER, RECEIVER, REGISTRAR, REGISTRY, Login
 from warehouse.errors import ClarityError
 
 AUDITOR = "clarity_auditor"
@@ -59,7 +60,7 @@ def ensure_databases(connection: psycopg.Connection) -> None:
     if version < MINIMUM_VERSION:
         raise ClarityError(f"PostgreSQL {MINIMUM_VERSION} or later is needed; this server is {version}")
     _ensure_role(connection, AUDITOR, login=None)
-    for role in (OWNER, REGISTRY, REGISTRAR, AIRFLOW):
+    for role in (OWNER, REGISTRY, REGISTRAR, RECEIVER, AIRFLOW):
         _ensure_role(connection, role, login=database.platform_login(role), create_role=role == REGISTRAR)
     for group in GROUPS:
         _ensure_role(connection, group, login=None)
@@ -74,7 +75,7 @@ def ensure_databases(connection: psycopg.Connection) -> None:
     _ensure_database(connection, name, OWNER)
     _ensure_database(connection, database.airflow_database_name(), AIRFLOW)
     connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(name)))
-    for role in (REGISTRY, REGISTRAR, *GROUPS):
+    for role in (REGISTRY, REGISTRAR, RECEIVER, *GROUPS):
         connection.execute(
             sql.SQL("grant connect on database {} to {}").format(sql.Identifier(name), sql.Identifier(role))
         )
@@ -98,7 +99,7 @@ def ensure_schemas(connection: psycopg.Connection) -> None:
             connection.execute(
                 sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(schema), sql.Identifier(role))
             )
-    for role in (REGISTRY, REGISTRAR, AUDITOR):
+    for role in (REGISTRY, REGISTRAR, RECEIVER, AUDITOR):
         connection.execute(sql.SQL("grant usage on schema control to {}").format(sql.Identifier(role)))
     connection.execute(sql.SQL("grant usage on schema marts to {}").format(sql.Identifier(BI)))
 

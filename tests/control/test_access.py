@@ -157,7 +157,7 @@ NAMED_OTHERWISE = {
 OF_THE_PLATFORM = {
     "migrate", "status", "up", "down", "db url", "tenant create", "tenant list", "tenant import",
     "connector rotate-keys",
-    "docs", "db env",
+    "docs", "db env", "webhooks",
 }  # fmt: skip
 
 
