@@ -44,7 +44,7 @@ class Delivery:
     cio_id: str
     created: int
     metrics: dict[str, int]
-    human: set[str]
+    human: dict[str, int]  # when a person did it, who may come after a machine
     campaign: str
     subject: str
     touched: int = 0  # changed by hand, later than any metric
@@ -128,7 +128,12 @@ class Workspace:
                 case Sent() if _delivery_id(told.id) not in self.deliveries:
                     subject = f"{told.campaign}: für {told.person_id}"
                     self.deliveries[_delivery_id(told.id)] = Delivery(
-                        known[told.person_id], told.created, dict(told.metrics), set(told.human), told.campaign, subject
+                        known[told.person_id],
+                        told.created,
+                        dict(told.metrics),
+                        {metric: told.metrics[metric] for metric in told.human},
+                        told.campaign,
+                        subject,
                     )
                 case Done():
                     self._note(told.id, known[told.person_id], told.type, told.name, told.at, told.data)
@@ -195,7 +200,7 @@ class Workspace:
             created = self.tick() - ago
             message = _delivery_id(f"by hand/{self._numbers}")
             self.deliveries[message] = Delivery(
-                who, created, {"created": created, "sent": created}, set(), campaign, subject, self.seconds
+                who, created, {"created": created, "sent": created}, {}, campaign, subject, self.seconds
             )
             return message
 
@@ -216,7 +221,7 @@ class Workspace:
             delivery = self.deliveries[message]
             delivery.metrics.setdefault(metric, at)
             if not by_machine and metric in ("opened", "clicked"):
-                delivery.human.add(metric)
+                delivery.human.setdefault(metric, at)
             delivery.touched = at
 
     def edit_message(self, message: str, **values: Any) -> None:
@@ -273,7 +278,7 @@ class Workspace:
         delivery = self.deliveries[message]
         metrics = {name: at for name, at in delivery.metrics.items() if at <= self.seconds}
         changed = max(delivery.touched, *metrics.values())
-        metrics |= {f"human_{name}": metrics[name] for name in delivery.human if name in metrics}
+        metrics |= {f"human_{name}": at for name, at in delivery.human.items() if at <= self.seconds}
         identifiers = self.identifiers(delivery.cio_id)
         return {
             "id": message,

@@ -34,6 +34,17 @@ SALESFORCE_SIGNALS = {
     "Event": ("meeting_attend", "meetings"),
     "Responded": ("form_fill", "web"),
 }
+CUSTOMERIO_SIGNALS = {
+    "sent_email": ("email_sent", "email"),
+    "opened_email": ("email_open", "email"),
+    "clicked_email": ("email_click", "email"),
+    "bounced_email": ("bounce", "email"),
+    "unsubscribed_email": ("unsubscribe", "email"),
+    "page": ("page_view", "web"),
+    "form_submitted": ("form_fill", "web"),
+    "demo_requested": ("demo_request", "direct"),
+    "asset_downloaded": ("content_download", "web"),
+}
 LONGEST_CHAIN = 20
 # of an account, or of the company that a lead tells of
 FIRMOGRAPHICS = ("industry", "employee_count", "annual_revenue")
@@ -260,6 +271,39 @@ def _of_file_activity(payload: Mapping[str, Any]) -> Row:
     }
 
 
+def _of_profile(payload: Mapping[str, Any]) -> Row:
+    plain = {name: text(payload.get(name)) for name in ("first_name", "last_name", "title", "phone")}
+    return {
+        **plain,
+        **dict.fromkeys(FIRMOGRAPHICS),
+        "account_ref": None,
+        "email": (text(payload.get("email")) or "").lower() or None,
+        "is_lead": False,
+        "continues_as": None,
+    }
+
+
+def _of_message_event(payload: Mapping[str, Any]) -> Row:
+    """What nobody is known to have done, a machine did."""
+    return {
+        "person_ref": text(payload.get("cio_id")),
+        "account_ref": None,
+        "source_type": text(payload.get("type")),
+        "occurred_at": moment(payload.get("occurred_at")),
+        "is_bot": payload.get("is_human") is False,
+    }
+
+
+def _of_log(payload: Mapping[str, Any]) -> Row:
+    kind = text(payload.get("type"))
+    return {
+        "person_ref": text(payload.get("cio_id")),
+        "account_ref": None,
+        "source_type": text(payload.get("name")) if kind == "event" else kind,
+        "occurred_at": moment(payload.get("occurred_at")),
+    }
+
+
 READ: Mapping[str, Callable[[Mapping[str, Any]], Row]] = {
     "salesforce__accounts": _of_account,
     "salesforce__contacts": _of_contact,
@@ -272,14 +316,18 @@ READ: Mapping[str, Callable[[Mapping[str, Any]], Row]] = {
     "files__people": _of_file_person,
     "files__opportunities": _of_file_opportunity,
     "files__activities": _of_file_activity,
+    "customerio__people": _of_profile,
+    "customerio__messages": _of_message_event,
+    "customerio__activities": _of_log,
 }
 STREAMS = {
     "accounts": ("salesforce__accounts", "files__accounts"),
-    "people": ("salesforce__contacts", "salesforce__leads", "files__people"),
+    "people": ("salesforce__contacts", "salesforce__leads", "files__people", "customerio__people"),
     "opportunities": ("salesforce__opportunities", "files__opportunities"),
     "activities": (
         *("salesforce__tasks", "salesforce__events", "salesforce__campaign_members"),
         "files__activities",
+        *("customerio__messages", "customerio__activities"),
     ),
 }
 NEEDED = {
@@ -358,7 +406,7 @@ def _said(entity: str, version: Version, rules: Rules) -> Row | None:
     said = READ[version.stream](version.payload)
     if mapped := rules.mapped.get((version.source, entity)):
         said |= mapped(version.payload)
-    if version.is_deleted and set(version.payload) <= {"Id", "IsDeleted", "SystemModstamp", "id"}:
+    if version.is_deleted and set(version.payload) <= {"Id", "IsDeleted", "SystemModstamp", "id", "cio_id"}:
         return None
     needed = (*NEEDED[entity], *rules.required.get((version.source, entity), ()))
     return said if all(said[column] is not None for column in needed) else None
@@ -651,6 +699,8 @@ CHANNELS = {
 def signal_of(source: str, source_type: str) -> tuple[str, str | None]:
     if source == CRM and source_type in SALESFORCE_SIGNALS:
         return SALESFORCE_SIGNALS[source_type]
+    if source == "customerio" and source_type in CUSTOMERIO_SIGNALS:
+        return CUSTOMERIO_SIGNALS[source_type]
     signal = re.sub(r"[\s-]+", "_", source_type.lower())
     return signal, CHANNELS.get(signal)
 

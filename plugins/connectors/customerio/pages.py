@@ -4,7 +4,7 @@ A person becomes one flat object, a message one record for each thing that came 
 message changes with every open, and most of what is known of it does not.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,13 +23,17 @@ METRICS = {
 }
 # Machines open mails and follow links too, and the vendor counts people apart from them.
 BY_HUMANS = {"opened": "human_opened", "clicked": "human_clicked"}
-ABOUT_A_MESSAGE = ("customer_id", "recipient", "subject", "campaign_id", "newsletter_id", "action_id", "created")
+# What moves with every open, or is said otherwise in the record.
+NOT_OF_THE_MESSAGE = frozenset({"metrics", "deduplicate_id", "customer_identifiers", "type"})
+# What a webhook says of an open or a click that a mail gateway or a proxy made in advance.
+MARKS_OF_MACHINES = ("prefetched", "machine")
 # What is smaller than a time in this century is a count.
 SMALLEST_TIME = 1_000_000_000
 
 
-def people_of(rows: Iterable[Told]) -> tuple[list[Record], list[Rejected]]:
-    return _read(rows, _person)
+def people_of(rows: Iterable[Told], told_at: datetime | None) -> tuple[list[Record], list[Rejected]]:
+    """As they were when this was told. Attributes have times of their own, but none tells that one was taken away."""
+    return _read(rows, lambda row, position: _person(row, position, told_at))
 
 
 def messages_of(rows: Iterable[Told]) -> tuple[list[Record], list[Rejected]]:
@@ -53,12 +57,12 @@ def things_of(rows: Iterable[Told]) -> tuple[list[Record], list[Rejected]]:
     return _read(rows, _thing)
 
 
-def gone(activity: Told) -> Record | Rejected:
-    """What a profile_delete tells: who, and when. Nothing else is known of them from then on, nor is to be."""
+def gone(activity: Told, told_at: datetime | None) -> Record | Rejected:
+    """What a profile_delete tells: who. Nothing else is known of them from then on, nor is to be."""
     who = cio_id_of(activity)
     if who is None:
         return Rejected("profile_delete", "does not tell who was deleted", activity)
-    return Record(who, {"cio_id": who}, _moment(activity.get("timestamp")), is_deleted=True)
+    return Record(who, {"cio_id": who}, told_at, is_deleted=True)
 
 
 def cio_id_of(activity: Told) -> str | None:
@@ -76,8 +80,12 @@ def outcome_of(stream: str, raw: Any, record_id: str | None) -> Record | Rejecte
         if isinstance(parts, Rejected):
             return parts
         return parts[0] if len(parts) == 1 else Rejected("replayed", "is a message: the next sync reads it anew", raw)
-    read = {"people": _person, "activities": _activity}.get(stream, _thing)
-    return read(raw, "replayed")
+    match stream:
+        case "people":
+            return _person(raw, "replayed")
+        case "activities":
+            return _activity(raw, "replayed")
+    return _thing(raw, "replayed")
 
 
 def _is_ours(stream: str, raw: Mapping[str, Any]) -> bool:
@@ -95,7 +103,7 @@ def _read(rows: Iterable[Told], read: Callable[[Told, str], Record | Rejected]) 
     return made, refused
 
 
-def _person(row: Told, position: str) -> Record | Rejected:
+def _person(row: Told, position: str, told_at: datetime | None = None) -> Record | Rejected:
     """One flat object, as a mapping reads it: attributes beside the identifiers.
 
     Attributes with a leading underscore are Customer.io's own bookkeeping (_last_emailed): with them every mail would
@@ -115,20 +123,12 @@ def _person(row: Told, position: str) -> Record | Rejected:
         "email": identifiers.get("email"),
         "unsubscribed": told.get("unsubscribed"),
     }
-    return Record(who, payload, _last_change(told.get("timestamps"), payload))
+    return Record(who, payload, told_at)
 
 
 def _object(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = told.get(name)
     return found if isinstance(found, Mapping) else {}
-
-
-def _last_change(timestamps: Any, kept: Mapping[str, Any]) -> datetime | None:
-    """When the latest of the attributes that are kept was set."""
-    if not isinstance(timestamps, Mapping):
-        return None
-    moments = [at for name, stamp in timestamps.items() if name in kept and (at := _moment(stamp))]
-    return max(moments, default=None)
 
 
 def _message(row: Told, position: str) -> list[Record] | Rejected:
@@ -139,7 +139,7 @@ def _message(row: Told, position: str) -> list[Record] | Rejected:
         return Rejected(position, "has no id", row)
     if not isinstance(metrics, Mapping):
         return Rejected(position, "does not tell what became of the message", row, message)
-    about = {name: row.get(name) for name in ABOUT_A_MESSAGE} | {"cio_id": cio_id_of(row)}
+    about = {name: value for name, value in row.items() if name not in NOT_OF_THE_MESSAGE} | {"cio_id": cio_id_of(row)}
     updated_at = _deduplicated_at(row)
     made = []
     for metric in METRICS:
@@ -158,6 +158,26 @@ def _what(metric: str, at: datetime, metrics: Mapping[str, Any]) -> dict[str, An
     if isinstance(counted, int) and counted > SMALLEST_TIME:
         at = _moment(counted) or at
     return {"type": METRICS[metric], "occurred_at": _iso(at), "is_human": is_human}
+
+
+def heard(event: Told) -> Iterator[tuple[str, Record | Rejected]]:
+    """What a reporting webhook tells of an e-mail, as the list of messages will tell it.
+
+    The list knows more of who opened, so its stamp, that of the message's latest change, is never the earlier one.
+    """
+    if not isinstance(event, Mapping) or event.get("object_type") != "email" or event.get("metric") not in METRICS:
+        return
+    data, metric, at = _object(event, "data"), str(event["metric"]), _moment(event.get("timestamp"))
+    message = _id(data.get("delivery_id"))
+    if message is None or at is None:
+        yield "messages", Rejected("webhook", "has no delivery_id or no timestamp", event)
+        return
+    about = {name: value for name, value in data.items() if name not in ("identifiers", "delivery_id")}
+    about |= {"cio_id": _id(_object(data, "identifiers").get("cio_id"))}
+    what: dict[str, Any] = {"type": METRICS[metric], "occurred_at": _iso(at)}
+    if metric in BY_HUMANS:
+        what["is_human"] = not any(data.get(mark) for mark in MARKS_OF_MACHINES)
+    yield "messages", Record(f"{message}:{metric}", about | {"id": message, **what}, at)
 
 
 def _activity(row: Told, position: str) -> Record | Rejected:

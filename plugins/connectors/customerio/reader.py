@@ -153,8 +153,12 @@ class Reader:
         deleted: list[Record] = []
         rejected: list[Rejected] = []
         async for part in self._log_back_to(DELETIONS, since, of_deleted=True):
-            for outcome in map(gone, part.rows):
-                (deleted if isinstance(outcome, Record) else rejected).append(outcome)  # type: ignore[arg-type]
+            for row in part.rows:
+                outcome = gone(row, self.api.vendor_now)
+                if isinstance(outcome, Record):
+                    deleted.append(outcome)
+                else:
+                    rejected.append(outcome)
         waiting = sorted(changed - {record.id for record in deleted})
         for some in self._in_lots(waiting):
             records, refused = await self._known_of(some)
@@ -204,7 +208,8 @@ class Reader:
             return
 
     async def _known_of(self, cio_ids: Sequence[str]) -> tuple[list[Record], list[Rejected]]:
-        return people_of(await self.api.attributes(cio_ids))
+        rows = await self.api.attributes(cio_ids)
+        return people_of(rows, self.api.vendor_now)
 
     def _in_lots(self, cio_ids: Sequence[str]) -> list[Sequence[str]]:
         size = min(self.config.page_size, MOST_PEOPLE_PER_LOOK)

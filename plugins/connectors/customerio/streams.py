@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from connectors import webhooks
 from connectors.contract import Stream
 
 # A delivery is found by when it was made, so an open or a click that comes later is found only by reading it again.
@@ -19,3 +20,6 @@ STREAMS = (
 )
 
 SECRETS = ("api_key",)
+
+# Reporting webhooks tell of e-mails within seconds; what they tell is read again by the list of messages.
+WEBHOOKS = webhooks.customerio

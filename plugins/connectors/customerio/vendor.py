@@ -17,7 +17,7 @@ def _explained(answer: Answer) -> tuple[str, str]:
     except orjson.JSONDecodeError:
         return code, answer.body[:2_000].decode("utf-8", "replace")
     if not isinstance(told, dict):
-        return code, ""
+        return code, str(told)
     errors, meta = told.get("errors"), told.get("meta")
     if isinstance(errors, list) and errors and isinstance(errors[0], dict):
         source = errors[0].get("source")

@@ -144,13 +144,15 @@ def flat(person: Mapping[str, Any]) -> dict[str, Any]:
 
 def events(message: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """A message as raw holds it: what came of it, each a record."""
-    about = {name: message.get(name) for name in ("customer_id", "recipient", "subject", "created")}
-    about |= {name: message.get(name) for name in ("campaign_id", "newsletter_id", "action_id")}
-    about |= {"id": message["id"], "cio_id": message["customer_identifiers"]["cio_id"]}
+    apart = ("metrics", "deduplicate_id", "customer_identifiers", "type")
+    about = {name: value for name, value in message.items() if name not in apart}
+    about["cio_id"] = message["customer_identifiers"]["cio_id"]
     metrics = message["metrics"]
     for metric in ("sent", "opened", "clicked", "bounced", "unsubscribed", "spammed"):
         if metric in metrics:
-            at = datetime.fromtimestamp(metrics[metric], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            at = datetime.fromtimestamp(metrics.get(f"human_{metric}", metrics[metric]), UTC).strftime(
+                "%Y-%m-%dT%H:%M:%SZ"
+            )
             human = {"is_human": f"human_{metric}" in metrics} if metric in ("opened", "clicked") else {}
             yield f"{message['id']}:{metric}", about | human | {"type": f"{metric}_email", "occurred_at": at}
 
