@@ -1,8 +1,10 @@
-"""`python -m sandbox salesforce`: a vendor that is not there, for people and for other processes."""
+"""`python -m sandbox salesforce` or `customerio`: a vendor that is not there, for people and for other processes."""
 
 import argparse
 from threading import Event
 
+from sandbox import customerio
+from sandbox.customerio import Workspace
 from sandbox.salesforce import Faults, Org, serve
 
 GUIDE = """\
@@ -33,7 +35,29 @@ def main(arguments: list[str] | None = None) -> None:
     salesforce.add_argument("--tasks", type=int, default=0, help="so many tasks on top of those that were really done")
     salesforce.add_argument("--budget", type=int, default=100_000, help="calls per day")
     salesforce.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
+    marketing = vendors.add_parser("customerio", help="a workspace with people, e-mails and what came of them")
+    marketing.add_argument("--port", type=int, default=8041, help="0 for any free one (default: %(default)s)")
+    marketing.add_argument("--seed", type=int, default=1, help="the same seed gives the same people as in salesforce")
+    marketing.add_argument("--accounts", type=int, default=20)
+    marketing.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
     chosen = parser.parse_args(arguments)
+    if chosen.vendor == "customerio":
+        _customerio(chosen)
+    else:
+        _salesforce(chosen)
+
+
+def _customerio(chosen: argparse.Namespace) -> None:
+    faults = Faults(chosen.seed)
+    if chosen.faults:
+        faults.everything(chosen.faults, without=("expired", "quota"))
+    workspace = Workspace(chosen.seed, chosen.accounts)
+    with customerio.serve(workspace, faults, port=chosen.port) as served:
+        print(f"The App API key is {workspace.api_key}. Customer.io stands at {served.url}", flush=True)
+        _wait("Customer.io")
+
+
+def _salesforce(chosen: argparse.Namespace) -> None:
     org = Org(chosen.seed, chosen.accounts, budget=chosen.budget)
     org.fill("Task", chosen.tasks)
     faults = Faults(chosen.seed)
@@ -41,10 +65,14 @@ def main(arguments: list[str] | None = None) -> None:
         faults.everything(chosen.faults)
     with serve(org, faults, port=chosen.port) as served:
         print(f"Salesforce stands at {served.url}", flush=True)
-        try:
-            Event().wait()
-        except KeyboardInterrupt:
-            print("Salesforce is closed.")
+        _wait("Salesforce")
+
+
+def _wait(vendor: str) -> None:
+    try:
+        Event().wait()
+    except KeyboardInterrupt:
+        print(f"{vendor} is closed.")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 from starlette.applications import Starlette
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox.customerio import control
 from sandbox.customerio.workspace import Row, Workspace
 from sandbox.salesforce.answers import call_of
 from sandbox.salesforce.faults import Faults
@@ -44,14 +44,16 @@ class Refusal(Exception):
 
 def create_app(workspace: Workspace, faults: Faults | None = None, log: Log | None = None) -> Starlette:
     """An app that answers for this workspace, which may be changed meanwhile; its lock is kept."""
-    doors = _Doors(workspace)
+    doors, log = _Doors(workspace), log or Log()
 
     async def unknown(_request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         return _answer(Refusal(status, "not found").as_json(), status)
 
-    app = Starlette(exception_handlers={HTTPException: unknown}, routes=[*doors.routes(), *_control(workspace)])
-    app.add_middleware(_CustomerioWire, place=workspace, faults=faults or Faults(lists=LISTS), log=log or Log())
+    app = Starlette(
+        exception_handlers={HTTPException: unknown}, routes=[*doors.routes(), *control.routes(workspace, log)]
+    )
+    app.add_middleware(_CustomerioWire, place=workspace, faults=faults or Faults(lists=LISTS), log=log)
     return app
 
 
@@ -205,14 +207,3 @@ def _json(body: bytes) -> Row:
 
 def _answer(content: Row, status: int) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
-
-
-# Doors for the tests alone ---------------------------------------------------------------------------------------
-
-
-def _control(workspace: Workspace) -> list[Route]:
-    async def advance(request: Request) -> Response:
-        workspace.advance(**{name: int(value) for name, value in parse_qsl((await request.body()).decode())})
-        return _answer({"now": workspace.now.isoformat()}, 200)
-
-    return [Route("/_sandbox/advance", advance, methods=["POST"])]

@@ -95,11 +95,11 @@ def _sent(seed: int, person: Person, activity: Activity, at: int, campaign: str)
     created = at if activity.type in ("email_sent", "bounce") else at - rng.randrange(HOUR, LONGEST_DELAY)
     # nobody is written to before they are known
     created = min(at, max(created, _seconds(person.updated_at)))
-    metrics = {"created": created, "sent": created + 2}
+    metrics = {"created": created, "sent": created}
     human: set[str] = set()
     match activity.type:
         case "bounce":
-            metrics["bounced"] = at + 2
+            metrics["bounced"] = at
         case "email_open":
             metrics |= {"delivered": created + 5, "opened": at}
             human.add("opened")

@@ -60,8 +60,7 @@ def facts(workspace: Workspace) -> set[tuple[str, str, str]]:
             continue
         if activity.type in ONLY_IN_THE_LOG and _seconds(at) < log_begins:
             continue
-        # a message is written some seconds before it leaves, and comes back some seconds after
-        told.add((people[activity.person_id], activity.type, at[:16]))
+        told.add((people[activity.person_id], activity.type, at))
     return told
 
 
@@ -116,7 +115,7 @@ def test_whatever_the_world_did_that_marketing_can_know_is_there_once(both: Worl
     # whoever is in both systems is one person, and the CRM's
     assert not [row for row in held.people.values() if row["source"] == "customerio"]
     found = {
-        (emails[row["person"]], row["type"], row["occurred_at"].strftime("%Y-%m-%dT%H:%M"))
+        (emails[row["person"]], row["type"], row["occurred_at"].strftime("%Y-%m-%dT%H:%M:%SZ"))
         for row in held.activities.values()
         if row["source"] == "customerio" and not row["is_bot"]
     }
