@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.connectors.contract_suite import customerio, files, salesforce
+from tests.connectors.contract_suite import customerio, fathom, files, salesforce
 from tests.connectors.contract_suite.driver import Capability, Driver
 
 
@@ -24,4 +24,5 @@ DRIVERS = {
     "salesforce_bulk": Entry(salesforce.by_bulk, salesforce.CANNOT),
     "customerio_messages": Entry(customerio.messages, customerio.CANNOT),
     "customerio_people": Entry(customerio.people, customerio.CANNOT),
+    "fathom": Entry(fathom.meetings, fathom.CANNOT),
 }

@@ -10,6 +10,10 @@ with versions as (
     select * from {{ ref("stg_customerio__messages") }}
     union all
     select * from {{ ref("stg_customerio__activities") }}
+    union all
+    select * from {{ ref("stg_fathom__recordings") }}
+    union all
+    select * from {{ ref("stg_fathom__participants") }}
 )
 
 select
