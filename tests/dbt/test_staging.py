@@ -33,7 +33,10 @@ UNIONS = {
 }  # fmt: skip
 # by which the one mapping of Salesforce's activities tells tasks, events and members of campaigns apart
 PREFIXES = {"salesforce__tasks": "00T", "salesforce__events": "00U", "salesforce__campaign_members": "00v"}
-READ_FROM = {"fathom__recordings": "fathom__meetings"} | {"files__contact_roles": "files__opportunities", "files__stage_changes": "files__opportunities"}
+READ_FROM = {"fathom__recordings": "fathom__meetings"} | {
+    "files__contact_roles": "files__opportunities",
+    "files__stage_changes": "files__opportunities",
+}
 
 # the connectors that tell of each kind of thing
 TELLS = [
@@ -152,7 +155,12 @@ def test_the_default_mapping_says_what_the_view_does(
     entries = {entry["targetField"]: mappings.Entry.model_validate(entry) for entry in default["mappings"]}
     for view in (view for view in UNIONS[entity] if view.startswith(f"{connector}__")):
         payloads = hostile_payloads(fields_of(view, connection))
-        land(connection, tenant, view, ({**payload, "Id": PREFIXES.get(view, "") + "A"} for payload in payloads))
+        land(
+            connection,
+            tenant,
+            READ_FROM.get(view, view),
+            ({**payload, "Id": PREFIXES.get(view, "") + "A"} for payload in payloads),
+        )
         for column, kind in data("mappable_columns")[entity].items():
             entry = entries.get("type" if column == "source_type" else column)
             mapped = macro("typed", kind, compile_sql(entry.tree, "source_data") if entry else "null::text")

@@ -46,7 +46,9 @@ def participants_of(rows: Iterable[Told], told_at: datetime | None) -> Iterator[
                 record = f"{row['recording_id']}:{who}"
                 # whoever spoke has come; of who was silent Fathom knows no more than that they were invited
                 kind = "Attended" if invitee.get("matched_speaker_display_name") else "Invited"
-                yield Record(record, meeting | dict(invitee) | {"id": record, "kind": kind, "at": _begins(row)}, told_at)
+                yield Record(
+                    record, meeting | dict(invitee) | {"id": record, "kind": kind, "at": _begins(row)}, told_at
+                )
 
 
 def said_in(meeting: Mapping[str, Any], told_at: datetime | None) -> Record | None:
