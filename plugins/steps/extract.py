@@ -185,6 +185,7 @@ class _Sync:
     readings: list["_Reading"] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    is_blocked: bool = False
     screen: erasure.Screen | None = None
     # One connection lands for all streams: while it does, the others wait for their vendor.
     hand: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "landing"))
@@ -227,6 +228,7 @@ class _Sync:
         health = await self._health(client)
         if not health.ok:
             self.failures[ALL_STREAMS] = self.source.redacted(health.message)
+            self.is_blocked = health.is_blocked
             return
         self.readings = [_Reading(self, stream, self.states[stream.name]) for stream in self._chosen(client)]
         telling = asyncio.create_task(self._tell_now_and_then())
@@ -332,7 +334,7 @@ class _Sync:
                 " last_sync_at = case when %s then last_sync_at else now() end, updated_at = now()"
                 " where tenant_id = %s and id = %s",
                 [
-                    "error" if failing else "connected",
+                    "blocked" if self.is_blocked else "error" if failing else "connected",
                     _told(failing) or None,
                     cursor.decode(),
                     failure is not None,

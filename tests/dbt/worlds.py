@@ -16,13 +16,14 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from sandbox import companies
+from control import consent
+from sandbox import companies, graph
 from sandbox.companies import Company
 from sandbox.salesforce import Org
 from sandbox.salesforce.server import Served, serve
 from steps import pipeline, provision, transform
 from tests.conftest import Tenant
-from tests.dbt import truth
+from tests.dbt import mailboxes, truth
 from tests.dbt.truth import Rules, Truth, Version
 from warehouse import database, lease
 
@@ -83,6 +84,9 @@ class World:
     slug: str
     served: Served | None = None
     files: Files | None = None
+    microsoft: graph.Served | None = None
+    # those whose mail may be read
+    domains: tuple[str, ...] = ()
     rules: Rules = field(default_factory=Rules)
     landed: list[Version] = field(default_factory=list)
     _last: dict[tuple[str, str], Version] = field(default_factory=dict)
@@ -105,6 +109,10 @@ class World:
         if self.files is not None:
             config = {"folder": str(self.files.folder), "whole": ["accounts", "people", "opportunities"]}
             provision.add_connector(self.id, "files", config, actor=ACTOR)
+        if self.microsoft is not None:
+            provision.add_connector(self.id, "o365", mailboxes.config(self.microsoft), actor=ACTOR)
+            consent.accept_dpa(self.id, "Ada Example", actor=ACTOR)
+            consent.allow_domains(self.id, self.domains, actor=ACTOR)
         return self
 
     def sync(self) -> None:
@@ -154,6 +162,8 @@ class World:
             for name, entity in OBJECTS.items():
                 stream = f"salesforce__{name}"
                 yield stream, {id: _of_salesforce(stream, id, row) for id, row in self.org.truth(entity).items()}
+        if self.microsoft is not None:
+            yield from mailboxes.shown(self.microsoft.directory, self.domains)
         if self.files is not None:
             for name in FILES:
                 yield (
@@ -164,7 +174,8 @@ class World:
     def _gone(self, stream: str, id: str) -> Version:
         """A record that its source no longer shows is deleted, where the source is known to show everything."""
         last = self._last[stream, id]
-        if last.is_deleted or stream == "files__activities":
+        # a mail that is removed has been sent all the same, and a meeting that is over took place
+        if last.is_deleted or stream in ("files__activities", "o365__messages", "o365__events"):
             return last
         return Version(stream, id, last.payload, last.stamp, None, is_deleted=True)
 
@@ -275,10 +286,21 @@ def _hash(rows: list[str]) -> str:
 
 
 @contextmanager
-def world(tenant: Tenant, folder: Path, *, org: Org | None = None, company: Company | None = None) -> Iterator[World]:
-    """A tenant with these sources, connected and not yet synced."""
+def world(
+    tenant: Tenant,
+    folder: Path,
+    *,
+    org: Org | None = None,
+    company: Company | None = None,
+    directory: graph.Directory | None = None,
+) -> Iterator[World]:
+    """A tenant with these sources, connected and not yet synced; every company's mail may be read."""
     files = Files(folder / tenant.slug, company) if company is not None else None
     if files is not None:
         files.write()
-    with serve(org) if org is not None else nullcontext() as served:
-        yield World(tenant.id, tenant.slug, served, files).connect()
+    domains = mailboxes.domains(directory) if directory is not None else ()
+    with (
+        serve(org) if org is not None else nullcontext() as served,
+        graph.serve(directory) if directory is not None else nullcontext() as microsoft,
+    ):
+        yield World(tenant.id, tenant.slug, served, files, microsoft, domains).connect()

@@ -6,6 +6,10 @@ with versions as (
     select * from {{ ref("stg_salesforce__events") }}
     union all
     select * from {{ ref("stg_salesforce__campaign_members") }}
+    union all
+    select * from {{ ref("stg_o365__messages") }}
+    union all
+    select * from {{ ref("stg_o365__events") }}
 )
 
 select
