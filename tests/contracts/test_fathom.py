@@ -2,25 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from connectors.contract import Fatal, Page, Reauthorise, State, WaitUntil
+from connectors.contract import Consent, Fatal, Page, Reauthorise, State, WaitUntil
 from connectors.fathom.client import Client
 from tests.contracts import foreign
 
 NEXT = "eyJwYWdlX251bSI6Mn0="
 BASE = "/external/v1"
 QUICK = {"backoff_seconds": 0.01, "attempts": 2, "timeout_seconds": 20, "calls_per_minute": 6_000_000}
-
-
-@dataclass(frozen=True)
-class Allowed:
-    accepted: bool = True
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +39,7 @@ def read(url: str, stream: str, state: State | None = None, **login: Any) -> tup
     pages: list[Page] = []
 
     async def reading() -> None:
-        client = Client({"base_url": url + BASE, **QUICK, **(login or {"api_key": "k"})}, None, Allowed())
+        client = Client({"base_url": url + BASE, **QUICK, **(login or {"api_key": "k"})}, None, Consent(accepted=True))
         async for page in client.pages(next(one for one in client.streams if one.name == stream), state):
             pages.append(page)  # noqa: PERF401 - what came before an error counts
 

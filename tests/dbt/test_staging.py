@@ -27,15 +27,17 @@ UNIONS = {
     "activities": (
         "files__activities", "salesforce__tasks", "salesforce__events", "salesforce__campaign_members",
         "customerio__messages", "customerio__activities", "fathom__recordings", "fathom__participants",
+        "o365__messages", "o365__events",
     ),
     "contact_roles": ("files__contact_roles", "salesforce__opportunity_contact_roles"),
     "stage_changes": ("files__stage_changes", "salesforce__opportunity_history"),
 }  # fmt: skip
 # by which the one mapping of Salesforce's activities tells tasks, events and members of campaigns apart
 PREFIXES = {"salesforce__tasks": "00T", "salesforce__events": "00U", "salesforce__campaign_members": "00v"}
-READ_FROM = {"fathom__recordings": "fathom__meetings"} | {
+READ_FROM = {
     "files__contact_roles": "files__opportunities",
     "files__stage_changes": "files__opportunities",
+    "fathom__recordings": "fathom__meetings",
 }
 
 # the connectors that tell of each kind of thing

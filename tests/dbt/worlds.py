@@ -16,7 +16,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from sandbox import companies, customerio
+from control import consent
+from sandbox import companies, customerio, graph
 from sandbox.companies import Company
 from sandbox.customerio import Workspace
 from sandbox.salesforce import Org
@@ -24,7 +25,7 @@ from sandbox.salesforce.server import Served, serve
 from steps import pipeline, provision, transform
 from tests.conftest import Tenant
 from tests.connectors.contract_suite.customerio import events, flat
-from tests.dbt import truth
+from tests.dbt import mailboxes, truth
 from tests.dbt.truth import Rules, Truth, Version
 from warehouse import database, lease
 
@@ -86,6 +87,9 @@ class World:
     served: Served | None = None
     files: Files | None = None
     marketing: customerio.Served | None = None
+    microsoft: graph.Served | None = None
+    # those whose mail may be read
+    domains: tuple[str, ...] = ()
     rules: Rules = field(default_factory=Rules)
     landed: list[Version] = field(default_factory=list)
     _last: dict[tuple[str, str], Version] = field(default_factory=dict)
@@ -117,6 +121,10 @@ class World:
                 "reread_days": 30,
             }
             provision.add_connector(self.id, "customerio", config, actor=ACTOR)
+        if self.microsoft is not None:
+            provision.add_connector(self.id, "o365", mailboxes.config(self.microsoft), actor=ACTOR)
+            consent.accept_dpa(self.id, "Ada Example", actor=ACTOR)
+            consent.allow_domains(self.id, self.domains, actor=ACTOR)
         return self
 
     def sync(self) -> None:
@@ -166,6 +174,8 @@ class World:
             for name, entity in OBJECTS.items():
                 stream = f"salesforce__{name}"
                 yield stream, {id: _of_salesforce(stream, id, row) for id, row in self.org.truth(entity).items()}
+        if self.microsoft is not None:
+            yield from mailboxes.shown(self.microsoft.directory, self.domains)
         if self.files is not None:
             for name in FILES:
                 yield (
@@ -181,7 +191,13 @@ class World:
         last = self._last[stream, id]
         if stream == "customerio__people" and not last.is_deleted:
             return Version(stream, id, {"cio_id": id}, last.stamp, None, is_deleted=True)
-        if last.is_deleted or stream in ("files__activities", "customerio__activities"):
+        # a mail that is removed has been sent all the same, and a meeting that is over took place
+        if last.is_deleted or stream in (
+            "files__activities",
+            "customerio__activities",
+            "o365__messages",
+            "o365__events",
+        ):
             return last
         return Version(stream, id, last.payload, last.stamp, None, is_deleted=True)
 
@@ -324,13 +340,16 @@ def world(
     org: Org | None = None,
     company: Company | None = None,
     workspace: Workspace | None = None,
+    directory: graph.Directory | None = None,
 ) -> Iterator[World]:
-    """A tenant with these sources, connected and not yet synced."""
+    """A tenant with these sources, connected and not yet synced; every company's mail may be read."""
     files = Files(folder / tenant.slug, company) if company is not None else None
     if files is not None:
         files.write()
+    domains = mailboxes.domains(directory) if directory is not None else ()
     with (
         serve(org) if org is not None else nullcontext() as served,
         customerio.serve(workspace) if workspace is not None else nullcontext() as marketing,
+        graph.serve(directory) if directory is not None else nullcontext() as microsoft,
     ):
-        yield World(tenant.id, tenant.slug, served, files, marketing).connect()
+        yield World(tenant.id, tenant.slug, served, files, marketing, microsoft, domains).connect()

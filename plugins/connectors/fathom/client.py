@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
-from connectors.contract import ConnectorError, Health, Page, Record, Rejected, Renew, State, Stream
+from connectors.contract import ConnectorError, Consent, Health, Page, Record, Rejected, Renew, State, Stream
 from connectors.fathom.api import Api
 from connectors.fathom.config import read
 from connectors.fathom.pages import meetings_of, participants_of, recording_of, said_in
@@ -20,11 +20,6 @@ from connectors.http import Budget, Clock, Grant, Http, Identity, Patience
 from connectors.pace import Pace
 
 
-class Allows(Protocol):
-    @property
-    def accepted(self) -> bool: ...
-
-
 class Client:
     """Without `consent` nothing is read of what was said."""
 
@@ -32,7 +27,7 @@ class Client:
         self,
         config: Mapping[str, Any],
         renew: Renew | None = None,  # noqa: ARG002 - nothing here is rotated by the vendor
-        consent: Allows | None = None,
+        consent: Consent | None = None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,

@@ -14,6 +14,10 @@ with versions as (
     select * from {{ ref("stg_fathom__recordings") }}
     union all
     select * from {{ ref("stg_fathom__participants") }}
+    union all
+    select * from {{ ref("stg_o365__messages") }}
+    union all
+    select * from {{ ref("stg_o365__events") }}
 )
 
 select
