@@ -226,7 +226,10 @@ def test_with_a_fifth_of_all_requests_failing_every_meeting_is_there(kind: str) 
         faults.rates = {kind: 0.3}
     with serve(Studio(seed=7, accounts=3, activities_per_year=300), faults) as served:
         site = Site(served.studio, served.url, served.faults, served.log, is_served=True)
+        site.studio.advance(days=1)
         assert site.sync("meetings", timeout_seconds=0.25, attempts=20).payloads == site.meetings()
+        assert site.sync("participants", timeout_seconds=0.25, attempts=20).payloads
+        assert site.sync("transcripts", timeout_seconds=0.25, attempts=20).payloads.keys() == site.meetings().keys()
         assert sum(faults.done.values()) > 0
 
 

@@ -1,6 +1,8 @@
 """The Fathom connector against prism, a mock of the vendor's description, with a gate that refuses what it lacks."""
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import pytest
 
 from connectors.contract import Consent, Fatal, Page, Reauthorise, State, WaitUntil
 from connectors.fathom.client import Client
+from sandbox.fathom import Studio, serve
+from sandbox.fathom.studio import CANARY
 from tests.contracts import foreign
 
 NEXT = "eyJwYWdlX251bSI6Mn0="
@@ -77,6 +81,22 @@ def test_each_refusal_that_the_description_knows_leads_to_its_action(
     with foreign.divided({}, prism, prefer={f"{BASE}/meetings": f"code={code}"}) as (url, _):
         _, ended = read(url, "meetings")
     assert isinstance(ended, error)
+
+
+def test_the_vendor_s_own_client_reads_our_sandbox(sdk: Path) -> None:
+    """It is strict: a field that our meetings lacked, or had otherwise, would end it."""
+    studio = Studio(3, 4, activities_per_year=300)
+    studio.advance(days=1)
+    with serve(studio) as served:
+        words = [str(sdk), str(Path(__file__).with_name("fathom_sdk.py")), served.url, studio.api_key]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told, shown = json.loads(done.stdout), list(studio.shown())
+    first = studio.meeting(shown[0].id)
+    assert told["recordings"] == [made.id for made in shown]
+    assert told["pages"] == len(shown) // 10 + 1 > 1
+    assert (told["title"], told["invitees"]) == (first["title"], [one["email"] for one in first["calendar_invitees"]])
+    assert CANARY in told["said"][0]
 
 
 def test_the_mock_refuses_what_breaks_the_description(prism: str) -> None:

@@ -104,13 +104,13 @@ def test_one_meeting_in_two_systems_counts_once_and_is_told_row_by_row(tenant: T
 
     # a meeting that the CRM knows nothing of, with somebody who did not come and a tablet that nobody is
     known, absent, *_ = [person.email for person in studio.company.people if person.email and person.account_id]
-    studio.record(
+    recorded = studio.record(
         invitee("Known", known),
         invitee("Absent", absent, came=False),
         invitee("Eric's iPad (Acme)", None),
         title="Only here",
     )
-    day = studio.now.strftime("%Y-%m-%d")
+    day = studio.meeting(recorded)["scheduled_start_time"][:10]
     before = attendance(tenant)
     brought_up_to_date(tenant)
     assert attendance(tenant) - before == Counter({(known, day): 1})
