@@ -1,4 +1,4 @@
-"""The vendor's own client, in a process of the foreign environment: what it understands of whoever stands at an address.
+"""The vendor's own client, in a process of the foreign environment: what it understands of whoever stands there.
 
 Called with the address and a key; prints what it read as JSON.
 """
