@@ -414,7 +414,7 @@ def test_with_a_fifth_of_all_requests_failing_every_stream_holds_exactly_the_wor
     else:
         faults.rates = {kind: 0.4}
     with behind_a_server(faults) as site:
-        more = {"timeout_seconds": 0.25, "page_size": 20, "attempts": 20}
+        more: dict[str, Any] = {"timeout_seconds": 0.25, "page_size": 20, "attempts": 20}
         assert site.sync("messages", **more).payloads == site.messages()
         assert site.sync("people", **more).payloads == site.people()
         done = {site.workspace.act(site.workspace.people()[0], "event", f"event {number}") for number in range(50)}

@@ -1,5 +1,7 @@
 """The Customer.io of the sandbox behaves as the vendor's does, also where that costs whoever reads it rows."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -80,7 +82,7 @@ def test_the_log_forgets_after_thirty_days(workspace: Workspace, http: httpx.Cli
 def test_who_was_deleted_is_in_the_log_of_the_deleted_alone(workspace: Workspace, http: httpx.Client) -> None:
     who = workspace.people()[0]
     workspace.delete_person(who)
-    asked = {"type": "profile_delete", "limit": 100}
+    asked: dict[str, str] = {"type": "profile_delete", "limit": "100"}
     assert http.get("/activities", params=asked).json()["activities"] == []
     (line,) = http.get("/activities", params={**asked, "deleted": "true"}).json()["activities"]
     assert line["customer_identifiers"]["cio_id"] == who
@@ -114,7 +116,7 @@ def test_two_workspaces_of_one_seed_that_live_alike_are_the_same(workspace: Work
     late.advance(days=1)
     late.advance(days=2)
 
-    def shown(one: Workspace) -> list[object]:
+    def shown(one: Workspace) -> list[Any]:
         return [one.message(message) for _, message in sorted(one.messages())] + [*map(one.person, one.people())]
 
     assert shown(workspace) == shown(other) == shown(late)
