@@ -1,10 +1,11 @@
-"""`python -m sandbox salesforce` or `customerio`: a vendor that is not there, for people and for other processes."""
+"""`python -m sandbox salesforce` (customerio, fathom): a vendor that is not there, for people and other processes."""
 
 import argparse
 from threading import Event
 
-from sandbox import customerio
+from sandbox import customerio, fathom
 from sandbox.customerio import Workspace
+from sandbox.fathom import Studio
 from sandbox.salesforce import Faults, Org, serve
 
 GUIDE = """\
@@ -40,11 +41,23 @@ def main(arguments: list[str] | None = None) -> None:
     marketing.add_argument("--seed", type=int, default=1, help="the same seed gives the same people as in salesforce")
     marketing.add_argument("--accounts", type=int, default=20)
     marketing.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
+    meetings = vendors.add_parser("fathom", help="recordings of meetings")
+    meetings.add_argument("--port", type=int, default=8042, help="0 for any free one (default: %(default)s)")
+    meetings.add_argument("--seed", type=int, default=1, help="the same seed gives the same meetings as in salesforce")
+    meetings.add_argument("--accounts", type=int, default=20)
+    meetings.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
     chosen = parser.parse_args(arguments)
-    if chosen.vendor == "customerio":
-        _customerio(chosen)
-    else:
-        _salesforce(chosen)
+    {"customerio": _customerio, "fathom": _fathom, "salesforce": _salesforce}[chosen.vendor](chosen)
+
+
+def _fathom(chosen: argparse.Namespace) -> None:
+    faults = Faults(chosen.seed)
+    if chosen.faults:
+        faults.everything(chosen.faults, without=("expired", "quota"))
+    studio = Studio(chosen.seed, chosen.accounts)
+    with fathom.serve(studio, faults, port=chosen.port) as served:
+        print(f"The API key is {studio.api_key}. Fathom stands at {served.url}", flush=True)
+        _wait("Fathom")
 
 
 def _customerio(chosen: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ def said_in(meeting: Mapping[str, Any], told_at: datetime | None) -> Record | No
 def recording_of(row: Told) -> int | None:
     """The id, which is a number; one that comes as text is the same."""
     recording = row.get("recording_id") if isinstance(row, Mapping) else None
-    if isinstance(recording, bool) or not str(recording or "").isdigit():
+    if isinstance(recording, bool) or not isinstance(recording, int | str) or not str(recording).isdigit():
         return None
     return int(recording)
 
