@@ -65,7 +65,7 @@ def test_two_pages_are_read_and_a_third_that_is_the_first_again_is_not(prism: st
 @pytest.mark.parametrize("stream", ["meetings", "participants", "transcripts"])
 @pytest.mark.parametrize("login", [{"api_key": "k"}, {"access_token": "t"}])
 def test_an_increment_asks_for_what_the_description_knows(
-    ending_prism: str, stream: str, login: dict[str, str]
+    ending_prism: str, stream: str, login: dict[str, Any]
 ) -> None:
     pages, ended = read(ending_prism, stream, **login)
     assert (ended, len(pages)) == (None, 1)
