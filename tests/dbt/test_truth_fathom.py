@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from sandbox import fathom, salesforce
+from control import consent
+from sandbox import fathom, graph, salesforce
 from sandbox.fathom import Studio
 from sandbox.fathom.studio import CANARY, invitee
+from sandbox.graph import Directory
 from sandbox.salesforce import Org
 from steps import pipeline, provision
 from tests.conftest import Tenant
 from tests.connectors.contract_suite.fathom import QUICK, key
 from tests.connectors.contract_suite.salesforce import login
+from tests.dbt import mailboxes
 from tests.dbt.worlds import rows_of, transformed
 
 SYSTEM, SEED, ACCOUNTS, PER_YEAR = "system:tests", 11, 4, 400
@@ -82,6 +85,12 @@ def attendance(tenant: Tenant) -> Counter[tuple[str, str]]:
     return Counter({(row["email"], row["day"]): row["count"] for row in rows})
 
 
+def attended_by(tenant: Tenant) -> set[str]:
+    """The systems that tell of attendance."""
+    told = rows_of(tenant.id, "select distinct source from canonical.activities where type = 'meeting_attend'")
+    return {row["source"] for row in told}
+
+
 def facts(studio: Studio) -> Counter[tuple[str, str]]:
     """The same by the generator's account: a person is in one meeting at a time."""
     people = {person.id: person.email for person in studio.company.people if person.email}
@@ -93,14 +102,13 @@ def facts(studio: Studio) -> Counter[tuple[str, str]]:
     return Counter((email, at[:10]) for email, at in meetings)
 
 
-def test_one_meeting_in_two_systems_counts_once_and_is_told_row_by_row(tenant: Tenant, studio: Studio) -> None:
+def test_a_meeting_is_told_row_by_row_counts_once_and_has_its_words_by_consent_alone(
+    tenant: Tenant, studio: Studio
+) -> None:
     brought_up_to_date(tenant)
     assert held(tenant) == expected(studio)
     assert attendance(tenant) == facts(studio)
-    sources = rows_of(
-        tenant.id, "select source, count(*) from canonical.activities where type = 'meeting_attend' group by 1"
-    )
-    assert {row["source"] for row in sources} == {"salesforce", "fathom"}
+    assert attended_by(tenant) == {"salesforce", "fathom"}
 
     # a meeting that the CRM knows nothing of, with somebody who did not come and a tablet that nobody is
     known, absent, *_ = [person.email for person in studio.company.people if person.email and person.account_id]
@@ -118,3 +126,20 @@ def test_one_meeting_in_two_systems_counts_once_and_is_told_row_by_row(tenant: T
     # without consent not a word of what was said is anywhere
     said = rows_of(tenant.id, f"select 1 from canonical.fathom_meetings as m where m::text like '%{CANARY}%'")
     assert said == []
+
+    # the calendar is the third that knows these meetings, and its consent opens the words too
+    studio.advance(days=1)
+    with graph.serve(Directory(SEED, ACCOUNTS, activities_per_year=PER_YEAR)) as calendars:
+        provision.add_connector(tenant.id, "o365", mailboxes.config(calendars), actor=SYSTEM)
+        consent.accept_dpa(tenant.id, "Ada Example", actor=SYSTEM)
+        consent.allow_domains(tenant.id, mailboxes.domains(calendars.directory), actor=SYSTEM)
+        brought_up_to_date(tenant)
+    assert attended_by(tenant) == {"salesforce", "fathom", "o365"}
+    assert attendance(tenant) == facts(studio) + Counter({(known, day): 1})
+    words = {id: (row["transcript_json"], row["summary_text"]) for id, row in held(tenant).items()}
+    assert {id for id, (transcript, _) in words.items() if transcript} == expected(studio).keys()
+    assert all(CANARY in summary for _, summary in words.values() if summary)
+
+    consent.withdraw_dpa(tenant.id, actor=SYSTEM)
+    assert held(tenant) == expected(studio)
+    assert rows_of(tenant.id, "select 1 from raw.fathom__transcripts") == []
