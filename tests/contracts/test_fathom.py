@@ -38,6 +38,14 @@ def ending_prism(contracts: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield url
 
 
+@pytest.fixture(scope="module")
+def sdk() -> Path:
+    """The python that has the vendor's client."""
+    if not list(foreign.INSTALLED.glob("venv/lib/python*/site-packages/fathom_python")):
+        pytest.skip("fathom-python is not installed: `make test-contracts` installs it.")
+    return foreign.PYTHON
+
+
 def read(url: str, stream: str, state: State | None = None, **login: Any) -> tuple[list[Page], Exception | None]:
     """The pages of a stream, and what ended them."""
     pages: list[Page] = []
