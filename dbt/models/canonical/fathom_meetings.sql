@@ -61,7 +61,7 @@ select
     meetings.ended_at,
     meetings.participants as participants_json,
     words.transcript as transcript_json,
-    words.summary as summary_text,
+    words.summary_text,
     null::text as sentiment_score
 from meetings
 left join words

@@ -12,6 +12,6 @@ select
     landed_at,
     is_deleted,
     transcript,
-    summary,
+    summary_text,
     source_data
 from versions

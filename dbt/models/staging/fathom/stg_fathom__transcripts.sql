@@ -15,7 +15,7 @@ select
                     'speaker', listed.said -> 'speaker' -> 'display_name',
                     'text', listed.said -> 'text',
                     'startTime', listed.said -> 'timestamp',
-                    'endTime', listed.following -> 'timestamp'
+                    'endTime', listed.next_said -> 'timestamp'
                 )
                 order by listed.place
             )
@@ -23,10 +23,10 @@ select
             select
                 spoken.said,
                 spoken.place,
-                lead(spoken.said) over (order by spoken.place) as following
+                lead(spoken.said) over (order by spoken.place) as next_said
             from jsonb_array_elements({{ array_of("transcript") }}) with ordinality as spoken (said, place)
         ) as listed
     ) as transcript,
-    left(payload -> 'default_summary' ->> 'markdown_formatted', 100000) as summary,
+    left(payload -> 'default_summary' ->> 'markdown_formatted', 100000) as summary_text,
     payload as source_data
 from {{ source("raw", "fathom__transcripts") }}
