@@ -6,7 +6,7 @@ Called with the address and a key; prints what it read as JSON.
 import json
 import sys
 
-from fathom_python import Fathom, models
+from fathom_python import Fathom, models  # type: ignore[import-not-found]
 
 
 def main(url: str, key: str) -> None:
