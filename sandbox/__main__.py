@@ -1,9 +1,11 @@
-"""`python -m sandbox salesforce`: a vendor that is not there, for people and for other processes."""
+"""`python -m sandbox salesforce` (customerio, fathom): a vendor that is not there, for people and other processes."""
 
 import argparse
 from threading import Event
 
-from sandbox import clerk
+from sandbox import clerk, customerio, fathom
+from sandbox.customerio import Workspace
+from sandbox.fathom import Studio
 from sandbox.salesforce import Faults, Org, serve
 
 GUIDE = """\
@@ -50,11 +52,47 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     organisations.add_argument("--port", type=int, default=8041, help="0 for any free one (default: %(default)s)")
+    marketing = vendors.add_parser("customerio", help="a workspace with people, e-mails and what came of them")
+    marketing.add_argument("--port", type=int, default=8043, help="0 for any free one (default: %(default)s)")
+    marketing.add_argument("--seed", type=int, default=1, help="the same seed gives the same people as in salesforce")
+    marketing.add_argument("--accounts", type=int, default=20)
+    marketing.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
+    meetings = vendors.add_parser("fathom", help="recordings of meetings")
+    meetings.add_argument("--port", type=int, default=8042, help="0 for any free one (default: %(default)s)")
+    meetings.add_argument("--seed", type=int, default=1, help="the same seed gives the same meetings as in salesforce")
+    meetings.add_argument("--accounts", type=int, default=20)
+    meetings.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
     chosen = parser.parse_args(arguments)
-    if chosen.vendor == "clerk":
-        with clerk.serve(port=chosen.port) as clerk_stands:
-            _stand("Clerk", clerk_stands.url)
-        return
+    stands = {"clerk": _clerk, "customerio": _customerio, "fathom": _fathom, "salesforce": _salesforce}
+    stands[chosen.vendor](chosen)
+
+
+def _clerk(chosen: argparse.Namespace) -> None:
+    with clerk.serve(port=chosen.port) as served:
+        _stand("Clerk", served.url)
+
+
+def _fathom(chosen: argparse.Namespace) -> None:
+    faults = Faults(chosen.seed)
+    if chosen.faults:
+        faults.everything(chosen.faults, without=("expired", "quota"))
+    studio = Studio(chosen.seed, chosen.accounts)
+    with fathom.serve(studio, faults, port=chosen.port) as served:
+        print(f"The API key is {studio.api_key}", flush=True)
+        _stand("Fathom", served.url)
+
+
+def _customerio(chosen: argparse.Namespace) -> None:
+    faults = Faults(chosen.seed)
+    if chosen.faults:
+        faults.everything(chosen.faults, without=("expired", "quota"))
+    workspace = Workspace(chosen.seed, chosen.accounts)
+    with customerio.serve(workspace, faults, port=chosen.port) as served:
+        print(f"The App API key is {workspace.api_key}", flush=True)
+        _stand("Customer.io", served.url)
+
+
+def _salesforce(chosen: argparse.Namespace) -> None:
     org = Org(chosen.seed, chosen.accounts, budget=chosen.budget)
     org.fill("Task", chosen.tasks)
     faults = Faults(chosen.seed)

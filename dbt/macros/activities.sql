@@ -151,7 +151,7 @@
 {%- endmacro %}
 
 
-{# Four short look-ups by partial indexes: a disjunction would read all activities. #}
+{# Short look-ups by partial indexes: a disjunction would read all activities. #}
 {% macro activities_to_revisit() -%}
     select present.*
     from {{ this }} as present
@@ -171,6 +171,39 @@
             and present.source = what.source
             and present.account_ref = what.source_id
             and what.entity = 'account'
+    where present.person_id is null and present.account_id is null and present.account_ref is not null
+    union
+    select present.*
+    from {{ this }} as present
+    inner join {{ ref("identities") }} as addressed
+        on
+            present.tenant_id = addressed.tenant_id
+            and present.person_ref = addressed.match_key
+            and addressed.entity = 'person'
+    where present.person_id is null and present.person_ref is not null
+    union
+    select present.*
+    from (
+        select distinct
+            waiting.tenant_id,
+            waiting.account_ref,
+            substr(waiting.account_ref, length('domain:') + 1) as domain
+        from {{ this }} as waiting
+        where
+            waiting.person_id is null
+            and waiting.account_id is null
+            and waiting.account_ref is not null
+            and starts_with(waiting.account_ref, 'domain:')
+    ) as wanted
+    inner join {{ ref("identities") }} as homes
+        on
+            wanted.tenant_id = homes.tenant_id
+            and wanted.domain = homes.domain
+            and homes.entity = 'account'
+    inner join {{ this }} as present
+        on
+            wanted.tenant_id = present.tenant_id
+            and wanted.account_ref = present.account_ref
     where present.person_id is null and present.account_id is null and present.account_ref is not null
     union
     select present.*

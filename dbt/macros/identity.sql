@@ -122,6 +122,27 @@
 {%- endmacro %}
 
 
+{#
+    Whoever is known by an address alone, as the key that their records have; nobody, where several people read the
+    mailbox. The address is in lower case.
+#}
+{% macro person_by_email(email) -%}
+    case
+        when
+            split_part({{ email }}, '@', 1) not in (
+                select shared.local_part from {{ ref("shared_mailboxes") }} as shared
+            )
+            then 'email:' || md5({{ email }})
+    end
+{%- endmacro %}
+
+
+{# The company of an address, by its registered domain: of several with one domain, the one that was known first. #}
+{% macro account_by_domain(email) -%}
+    'domain:' || {{ email_domain_in(email) }}
+{%- endmacro %}
+
+
 {# The key of a record that nothing joins with others. #}
 {% macro own_key(source, source_id) -%}
     'record:' || {{ source }} || ':' || {{ source_id }}

@@ -141,6 +141,12 @@
 {%- endmacro %}
 
 
+{# A list as it came; empty for anything else. #}
+{% macro array_of(name) -%}
+    case jsonb_typeof(payload -> '{{ name }}') when 'array' then payload -> '{{ name }}' else '[]'::jsonb end
+{%- endmacro %}
+
+
 {# An object, also one that came as text, as in a cell of a CSV file. A text that is nested too deep stops a query. #}
 {% macro object_of(name) -%}
     case jsonb_typeof(payload -> '{{ name }}')

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from connectors.contract import Connector, Fatal, Renew, Stream
+from connectors.contract import Connector, Consent, Fatal, Renew, Stream
 from connectors.webhooks import Scheme
 
 
@@ -36,13 +36,21 @@ def webhooks(name: str) -> Scheme | None:
     return declared
 
 
+def is_behind_consent(name: str) -> bool:
+    """Whether the tenant has to allow what this connector reads."""
+    return bool(getattr(import_module(f"connectors.{_known(name)}.streams"), "BEHIND_CONSENT", False))
+
+
 def all_streams() -> Iterator[tuple[str, Stream]]:
     """Every stream of every connector: what raw needs a table for."""
     return ((name, stream) for name in names() for stream in streams(name))
 
 
-def connect(name: str, config: Mapping[str, Any], renew: Renew | None = None) -> Connector:
-    return cast(Connector, import_module(f"connectors.{_known(name)}.client").Client(config, renew))
+def connect(
+    name: str, config: Mapping[str, Any], renew: Renew | None = None, consent: Consent | None = None
+) -> Connector:
+    behind_consent = {"consent": consent} if is_behind_consent(name) else {}
+    return cast(Connector, import_module(f"connectors.{_known(name)}.client").Client(config, renew, **behind_consent))
 
 
 def _known(name: str) -> str:

@@ -8,6 +8,8 @@ connector that made it.
 () if none is. They can be given without standing in a file, are kept when the rest is configured anew, may be rotated
 by the vendor, and are shown as ***. Of a connector that does not say, every field is taken for a secret.
 
+BEHIND_CONSENT = True there says that the tenant has to allow what is read: the client is then made with a Consent.
+
 Errors are classes by what to do next:
 
     ConnectorError
@@ -137,6 +139,16 @@ class Health:
 
     ok: bool
     message: str
+    is_blocked: bool = False  # not by a failure: the tenant has not allowed it
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a tenant allows to be read of what its people write and say; nothing, unless somebody has said so."""
+
+    accepted: bool = False
+    domains: frozenset[str] = frozenset()
+    own_domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +219,8 @@ class Renew(Protocol):
 class Connector(Protocol):
     """Made as `Client(config, renew)`, which calls nobody; raises Fatal if the configuration is wrong.
 
-    Without `renew` it keeps no secret that the vendor rotates: enough to check a configuration, not for a sync.
+    Without `renew` it keeps no secret that the vendor rotates: enough to check a configuration, not for a sync. One
+    that stands behind the tenant's consent is made as `Client(config, renew, consent)` and without it reads nothing.
     """
 
     @property

@@ -273,12 +273,14 @@ class Http:
         clock: Clock | None = None,
         dice: Random | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        pace: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.vendor = vendor
         self.patience = patience or Patience()
         self.clock = clock or Clock()
         self._identity = identity
         self._budget = budget
+        self._pace = pace  # waited for before each call
         self._dice = dice or Random()  # noqa: S311 - spreads retries, guards nothing
         self._login = asyncio.Lock()
         self._alone = asyncio.Lock()
@@ -380,6 +382,8 @@ class Http:
 
         async def call() -> Answer:
             async with self._slots:
+                if self._pace is not None:
+                    await self._pace()
                 self._budget.take()
                 usage = None
                 try:

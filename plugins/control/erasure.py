@@ -25,7 +25,7 @@ from warehouse.keys import Key
 Report = Callable[[str], None]
 
 # what a source's records call the person that they are about
-PERSON_FIELDS = ("person_id", "WhoId", "ContactId", "LeadId")
+PERSON_FIELDS = ("person_id", "WhoId", "ContactId", "LeadId", "cio_id")
 # text that may tell of anybody and belongs to a row that stays
 CLEARED = {
     "canonical.accounts": ("source_data",),

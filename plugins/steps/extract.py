@@ -196,6 +196,7 @@ class _Sync:
     readings: list["_Reading"] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    is_blocked: bool = False
     until: datetime | None = None
     screen: erasure.Screen | None = None
     # what webhooks had brought, by stream
@@ -241,6 +242,7 @@ class _Sync:
         health = await self._health(client)
         if not health.ok:
             self.failures[ALL_STREAMS] = self.source.redacted(health.message)
+            self.is_blocked = health.is_blocked
             return
         self.readings = [_Reading(self, stream, self.states[stream.name]) for stream in self._chosen(client)]
         await asyncio.get_running_loop().run_in_executor(self.hand, self._land_what_was_told, client)
@@ -371,7 +373,7 @@ class _Sync:
                 " last_sync_at = case when %s then last_sync_at else now() end, updated_at = now()"
                 " where tenant_id = %s and id = %s",
                 [
-                    "error" if failing else "connected",
+                    "blocked" if self.is_blocked else "error" if failing else "connected",
                     _told(failing) or None,
                     cursor.decode(),
                     failure is not None,

@@ -25,6 +25,9 @@ from steps.bulk import plain
 from steps.score_inputs import Portion
 from steps.score_rules import Rules
 
+# the sources whose activities name people whom the CRM does not know
+SEEN_BY = ("o365", "fathom")
+
 _GROUPS: dict[str, LiteralString] = {
     "account_id": "text",
     "solution_tag": "text",
@@ -54,6 +57,13 @@ from scores.buying_group_members as m
 join scores.buying_groups as g on g.tenant_id = m.tenant_id and g.id = m.buying_group_id
 where m.tenant_id = %s and (m.is_confirmed or m.person_id is null)
 order by m.id
+"""
+# Whom the CRM does not know and mails or meetings do. They are members for as long as these stand.
+_COUNTERPARTS = """
+select distinct a.account_id, lower(a.properties ->> 'address') as email, a.source
+from canonical.activities as a
+where a.tenant_id = %s and a.person_id is null and a.person_ref is not null and a.account_id is not null
+    and a.deleted_at is null and a.properties ->> 'address' is not null
 """
 
 
@@ -88,11 +98,11 @@ class Grouping:
         bulk.make_temporary(connection, "grouped", _GROUPS)
         bulk.make_temporary(connection, "joined", _MEMBERS)
         bulk.make_temporary(connection, "regrouped", {"account_id": "text"})
-        cursor = connection.execute(_FOUND, [tenant_id])
-        assert cursor.description is not None
-        kept = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description], dtype=object)
+        kept = _rows(connection, _FOUND, tenant_id)
         self._confirmed = kept[kept["is_confirmed"].astype(bool)]
-        self._discovered = kept[kept["person_id"].isna()].assign(title=None)
+        strangers = kept[kept["person_id"].isna() & (kept["is_confirmed"].astype(bool) | ~kept["source"].isin(SEEN_BY))]
+        found = _rows(connection, _COUNTERPARTS, tenant_id)
+        self._discovered = pd.concat([strangers, found], ignore_index=True).assign(title=None)
 
     def formed(self, portion: Portion, scored: Scored, news: frozenset[str], *, everything: bool) -> Formed | None:
         people, engaged = portion.inputs.people, scored.table[scored.table["entity_type"] == "person"]
@@ -158,6 +168,12 @@ class Grouping:
             ],
             members=[now + before for now, before in zip(_joined(members), _left(gone), strict=True)],
         )
+
+
+def _rows(connection: psycopg.Connection, query: LiteralString, tenant_id: str) -> pd.DataFrame:
+    cursor = connection.execute(query, [tenant_id])
+    assert cursor.description is not None
+    return pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description], dtype=object)
 
 
 def _among(column: pd.Series, those: set[str]) -> Flags:

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 
 from connectors import catalogue
-from connectors.contract import Connector, ConnectorError
-from control import connectors
+from connectors.contract import Connector, ConnectorError, Consent
+from control import connectors, consent
 from control.connectors import OpenConnector
 from warehouse import database
 from warehouse.errors import ClarityError
@@ -23,10 +23,15 @@ class Source:
     def __init__(self, connection: psycopg.Connection, tenant_id: str, connector: str) -> None:
         self._opened = [connectors.open_connector(connection, tenant_id, connector)]
         self.tenant_id, self.type, self.id = tenant_id, connector, self._opened[0].id
+        allowed = consent.of(connection, tenant_id)
+        self._consent = Consent(allowed.accepted_at is not None, frozenset(allowed.domains), allowed.own_domain)
 
     def connect(self) -> Connector:
         """Raises Fatal if the configuration is wrong."""
-        return catalogue.connect(self.type, self._opened[-1].config, self._renew)
+        config = self._opened[-1].config
+        if catalogue.is_behind_consent(self.type):
+            return catalogue.connect(self.type, config, self._renew, self._consent)
+        return catalogue.connect(self.type, config, self._renew)
 
     def redacted(self, text: str) -> str:
         """What a vendor says, as it may stand in logs and tables: its library may repeat whatever it was given."""

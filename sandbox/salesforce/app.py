@@ -22,7 +22,7 @@ from sandbox.salesforce.query import Cursors, ask, page_size
 from sandbox.salesforce.refusals import Refusal, no_such_column, not_found
 from sandbox.salesforce.soql import whole_id
 from sandbox.salesforce.tables import Table, moment, seconds
-from sandbox.salesforce.wire import Wire
+from sandbox.salesforce.wire import OrgWire
 from sandbox.salesforce.writes import Writes
 
 VERSIONS = ("58.0", "59.0", "60.0", "61.0", "62.0", "63.0", "64.0", "65.0")
@@ -43,7 +43,7 @@ def create_app(org: Org, faults: Faults | None = None, log: Log | None = None) -
         exception_handlers={HTTPException: unknown},
         routes=[*doors.routes(), *control.routes(org, faults, log, doors.bulk)],
     )
-    app.add_middleware(Wire, org=org, faults=faults, log=log)
+    app.add_middleware(OrgWire, org=org, faults=faults, log=log)
     return app
 
 

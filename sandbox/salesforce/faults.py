@@ -5,6 +5,7 @@ that ask in another order, or in parallel, meet the same faults.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
@@ -40,11 +41,12 @@ class Faults:
     slow_seconds: float = 0.2
     retry_after: int | None = None
     spares: str = "/services/oauth2"
+    lists: tuple[str, ...] = ("records",)  # under which of an answer's names the records stand
     orders: list[Order] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     _asked: Counter[str] = field(default_factory=Counter)
 
-    def everything(self, share: float, *, without: tuple[str, ...] = ()) -> None:
+    def everything(self, share: float, *, without: Collection[str] = ()) -> None:
         """This share of all requests fails, each kind as often as the others."""
         kinds = [kind for kind in KINDS if kind not in without]
         self.rates = dict.fromkeys(kinds, share / len(kinds))
@@ -85,9 +87,8 @@ class Faults:
         if not content_type.startswith("application/json"):
             return None
         page = orjson.loads(body)
-        if not isinstance(page, dict) or not page.get("records"):
-            return None
-        return orjson.dumps(page | {"records": _disordered(kind, page["records"], rng)})
+        name = next((name for name in self.lists if isinstance(page, dict) and page.get(name)), None)
+        return orjson.dumps(page | {name: _disordered(kind, page[name], rng)}) if name else None
 
 
 def _disordered(kind: str, rows: list[Any], rng: Random) -> list[Any]:

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import format_datetime
+from typing import Any, Protocol
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,23 +46,36 @@ class Answer:
         return Answer(self.status, [*rest, (b"content-length", str(len(body)).encode())], body)
 
 
-class Wire:
-    """The control endpoints under /_sandbox/ are not the vendor's: they are neither logged nor disturbed."""
+class Place(Protocol):
+    """What an answer is about: it has a lock, under which it is asked, and a clock."""
 
-    def __init__(self, app: ASGIApp, org: Org, faults: Faults, log: Log) -> None:
-        self.app, self.org, self.faults, self.log = app, org, faults, log
+    @property
+    def lock(self) -> AbstractContextManager[Any]: ...
+
+    @property
+    def now(self) -> datetime: ...
+
+
+class Wire:
+    """The control endpoints under /_sandbox/ are not the vendor's: they are neither logged nor disturbed.
+
+    What a vendor says no with is its own: `refusal` is for its wire to say.
+    """
+
+    def __init__(self, app: ASGIApp, place: Place, faults: Faults, log: Log) -> None:
+        self.app, self.place, self.faults, self.log = app, place, faults, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith("/_sandbox"):
             await self.app(scope, receive, send)
             return
         method, path, query = scope["method"], scope["path"], scope["query_string"].decode("latin-1")
-        with self.org.lock:
-            call = self.log.begin(self.org.now.isoformat(), method, path, query)
+        with self.place.lock:
+            call = self.log.begin(self.place.now.isoformat(), method, path, query)
             kind = self.faults.draw(method, path, query)
         # Salesforce does not mind a slash at the end.
         scope = {**scope, "path": path.rstrip("/"), CALL: call}
-        answer = self._refusal(kind) or await self._answer(scope, receive)
+        answer = self.refusal(kind) or await self._answer(scope, receive)
         if kind in DISORDERS:
             answer, kind = self._shaken(kind, answer)
         elif kind == "truncated" and len(answer.body) < 2:
@@ -69,23 +85,9 @@ class Wire:
             self.faults.done[kind] += 1
         await self._tell(kind, answer, call, receive, send)
 
-    def _refusal(self, kind: str) -> Answer | None:
-        if kind == "503":
-            return Answer(503, [(b"content-type", b"text/html")], b"").with_body(MAINTENANCE)
-        if kind not in SHORT_ANSWERS:
-            return None
-        status, code, message = SHORT_ANSWERS[kind]
-        with self.org.lock:
-            self.org.used += 1
-            if kind == "expired":
-                self.org.expire_sessions()
-        headers: Headers = [
-            (b"content-type", b"application/json;charset=UTF-8"),
-            (b"sforce-limit-info", f"api-usage={self.org.used}/{self.org.budget}".encode()),
-        ]
-        if kind == "429" and self.faults.retry_after is not None:
-            headers.append((b"retry-after", str(self.faults.retry_after).encode()))
-        return Answer(status, headers, b"").with_body(orjson.dumps([{"message": message, "errorCode": code}]))
+    def refusal(self, kind: str) -> Answer | None:  # noqa: ARG002 - the vendors' wires look at it
+        """The vendor's answer in place of the request being done; None if this fault is none of that kind."""
+        return None
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         answer = Answer(500, [], b"")
@@ -119,7 +121,7 @@ class Wire:
             await _patience_ends(receive, self.faults.hang_seconds)
             answer = Answer(504, [(b"content-type", b"text/html")], b"").with_body(GATEWAY_TIMEOUT)
         call.status = answer.status
-        headers = [*answer.headers, (b"date", format_datetime(self.org.now, usegmt=True).encode())]
+        headers = [*answer.headers, (b"date", format_datetime(self.place.now, usegmt=True).encode())]
         half = answer.body[: len(answer.body) // 2]
         match kind:
             case "cut":
@@ -133,6 +135,32 @@ class Wire:
                 await _send(send, answer.status, headers, drops, pause=self.faults.slow_seconds / CHUNKS)
             case _:
                 await _send(send, answer.status, headers, [answer.body])
+
+
+class OrgWire(Wire):
+    """Salesforce's."""
+
+    def __init__(self, app: ASGIApp, org: Org, faults: Faults, log: Log) -> None:
+        super().__init__(app, org, faults, log)
+        self.org = org
+
+    def refusal(self, kind: str) -> Answer | None:
+        if kind == "503":
+            return Answer(503, [(b"content-type", b"text/html")], b"").with_body(MAINTENANCE)
+        if kind not in SHORT_ANSWERS:
+            return None
+        status, code, message = SHORT_ANSWERS[kind]
+        with self.org.lock:
+            self.org.used += 1
+            if kind == "expired":
+                self.org.expire_sessions()
+        headers: Headers = [
+            (b"content-type", b"application/json;charset=UTF-8"),
+            (b"sforce-limit-info", f"api-usage={self.org.used}/{self.org.budget}".encode()),
+        ]
+        if kind == "429" and self.faults.retry_after is not None:
+            headers.append((b"retry-after", str(self.faults.retry_after).encode()))
+        return Answer(status, headers, b"").with_body(orjson.dumps([{"message": message, "errorCode": code}]))
 
 
 async def _send(

@@ -1,4 +1,4 @@
-"""A Salesforce of the sandbox in a process of its own, so that what is killed does not take it along."""
+"""A vendor of the sandbox in a process of its own, so that what is killed does not take it along."""
 
 import subprocess
 import sys
@@ -45,9 +45,10 @@ class Org:
 
 
 @contextmanager
-def served(*, accounts: int, tasks: int) -> Iterator[str]:
+def served(vendor: str = "salesforce", **sizes: int) -> Iterator[str]:
     """Its address."""
-    sandbox = f"-m sandbox salesforce --port 0 --seed {SEED} --accounts {accounts} --tasks {tasks}"
+    sizes_given = " ".join(f"--{name} {size}" for name, size in sizes.items())
+    sandbox = f"-m sandbox {vendor} --port 0 --seed {SEED} {sizes_given}"
     with subprocess.Popen([sys.executable, *sandbox.split()], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

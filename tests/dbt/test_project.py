@@ -17,7 +17,7 @@ from warehouse.home import home
 
 NAMES = {
     "staging": r"stg_[a-z0-9]+__[a-z0-9_]+",
-    "canonical": r"[a-z]+|int_[a-z_]+__[a-z]+",
+    "canonical": r"[a-z]+|fathom_meetings|int_[a-z_]+__[a-z]+",
     "rollups": r"rollup_[a-z]+_[a-z_]+",
     "marts": r"mart_[a-z]+__[a-z_]+|int_[a-z_]+__[a-z]+",
     "writeback": r"int_writeback__[a-z]+",

@@ -34,6 +34,23 @@ SALESFORCE_SIGNALS = {
     "Event": ("meeting_attend", "meetings"),
     "Responded": ("form_fill", "web"),
 }
+CUSTOMERIO_SIGNALS = {
+    "sent_email": ("email_sent", "email"),
+    "opened_email": ("email_open", "email"),
+    "clicked_email": ("email_click", "email"),
+    "bounced_email": ("bounce", "email"),
+    "unsubscribed_email": ("unsubscribe", "email"),
+    "page": ("page_view", "web"),
+    "form_submitted": ("form_fill", "web"),
+    "demo_requested": ("demo_request", "direct"),
+    "asset_downloaded": ("content_download", "web"),
+}
+MICROSOFT_SIGNALS = {
+    "Mail received": ("email_thread", "email"),
+    "Mail sent": ("email_sent", "email"),
+    "Mail copied": ("email_sent", "email"),
+    "Meeting": ("meeting_attend", "meetings"),
+}
 LONGEST_CHAIN = 20
 # of an account, or of the company that a lead tells of
 FIRMOGRAPHICS = ("industry", "employee_count", "annual_revenue")
@@ -260,6 +277,69 @@ def _of_file_activity(payload: Mapping[str, Any]) -> Row:
     }
 
 
+def _of_profile(payload: Mapping[str, Any]) -> Row:
+    plain = {name: text(payload.get(name)) for name in ("first_name", "last_name", "title", "phone")}
+    return {
+        **plain,
+        **dict.fromkeys(FIRMOGRAPHICS),
+        "account_ref": None,
+        "email": (text(payload.get("email")) or "").lower() or None,
+        "is_lead": False,
+        "continues_as": None,
+    }
+
+
+def _of_message_event(payload: Mapping[str, Any]) -> Row:
+    """What nobody is known to have done, a machine did."""
+    return {
+        "person_ref": text(payload.get("cio_id")),
+        "account_ref": None,
+        "source_type": text(payload.get("type")),
+        "occurred_at": moment(payload.get("occurred_at")),
+        "is_bot": payload.get("is_human") is False,
+    }
+
+
+def _of_log(payload: Mapping[str, Any]) -> Row:
+    kind = text(payload.get("type"))
+    return {
+        "person_ref": text(payload.get("cio_id")),
+        "account_ref": None,
+        "source_type": text(payload.get("name")) if kind == "event" else kind,
+        "occurred_at": moment(payload.get("occurred_at")),
+    }
+
+
+def _of_mail(payload: Mapping[str, Any]) -> Row:
+    """Who it is, their address says; of a thread the first answer counts, of a mail in several mailboxes one."""
+    received = payload.get("kind") == "Mail received"
+    thing = text(payload.get("thread" if received else "internetMessageId"))
+    return {
+        **_counterpart(payload),
+        "occasion": f"{'thread' if received else 'mail'} {thing}" if thing else None,
+    }
+
+
+def _of_meeting(payload: Mapping[str, Any]) -> Row:
+    start = moment(payload.get("at"))
+    declined = "declined" in (payload.get("response"), payload.get("ourResponse"))
+    return {
+        **_counterpart(payload),
+        "occasion": f"meeting {int(start.timestamp())}" if start else None,
+        "is_gone": bool(payload.get("isCancelled")) or declined,
+    }
+
+
+def _counterpart(payload: Mapping[str, Any]) -> Row:
+    address = (text(payload.get("address")) or "").lower()
+    return {
+        "person_ref": f"email:{address}" if usable_email(address) else None,
+        "account_ref": f"domain:{domain(address.partition('@')[2])}" if address else None,
+        "source_type": text(payload.get("kind")),
+        "occurred_at": moment(payload.get("at")),
+    }
+
+
 READ: Mapping[str, Callable[[Mapping[str, Any]], Row]] = {
     "salesforce__accounts": _of_account,
     "salesforce__contacts": _of_contact,
@@ -268,18 +348,25 @@ READ: Mapping[str, Callable[[Mapping[str, Any]], Row]] = {
     "salesforce__tasks": _of_task,
     "salesforce__events": _of_event,
     "salesforce__campaign_members": _of_member,
+    "o365__messages": _of_mail,
+    "o365__events": _of_meeting,
     "files__accounts": _of_file_account,
     "files__people": _of_file_person,
     "files__opportunities": _of_file_opportunity,
     "files__activities": _of_file_activity,
+    "customerio__people": _of_profile,
+    "customerio__messages": _of_message_event,
+    "customerio__activities": _of_log,
 }
 STREAMS = {
     "accounts": ("salesforce__accounts", "files__accounts"),
-    "people": ("salesforce__contacts", "salesforce__leads", "files__people"),
+    "people": ("salesforce__contacts", "salesforce__leads", "files__people", "customerio__people"),
     "opportunities": ("salesforce__opportunities", "files__opportunities"),
     "activities": (
         *("salesforce__tasks", "salesforce__events", "salesforce__campaign_members"),
+        *("o365__messages", "o365__events"),
         "files__activities",
+        *("customerio__messages", "customerio__activities"),
     ),
 }
 NEEDED = {
@@ -358,7 +445,7 @@ def _said(entity: str, version: Version, rules: Rules) -> Row | None:
     said = READ[version.stream](version.payload)
     if mapped := rules.mapped.get((version.source, entity)):
         said |= mapped(version.payload)
-    if version.is_deleted and set(version.payload) <= {"Id", "IsDeleted", "SystemModstamp", "id"}:
+    if version.is_deleted and set(version.payload) <= {"Id", "IsDeleted", "SystemModstamp", "id", "cio_id"}:
         return None
     needed = (*NEEDED[entity], *rules.required.get((version.source, entity), ()))
     return said if all(said[column] is not None for column in needed) else None
@@ -461,6 +548,11 @@ class _Reading:
         self.accounts, self.account_of = things_of(accounts, company_key)
         people = records_of("people", versions, rules)
         self.people, self.person_of = things_of(people, _person_key)
+        self.of_email = {
+            email: self.person_of[record.key]
+            for record in people.values()
+            if (email := usable_email(head_of(record, people).says["email"]))
+        }
         # a company keeps the domains of those that were merged into it
         self.of_domain: dict[str, Thing] = {}
         for record in sorted(accounts.values(), key=_arrival):
@@ -536,9 +628,14 @@ class _Reading:
         rows = {}
         for record in records_of("activities", self.versions, self.rules).values():
             said = record.says
-            person = self.person_of.get((record.source, said["person_ref"] or ""))
+            person = self.person_of.get((record.source, said["person_ref"] or "")) or self.of_email.get(
+                (said["person_ref"] or "").removeprefix("email:")
+            )
             if person is None:
-                account = self.account_of.get((record.source, said["account_ref"] or ""))
+                named = said["account_ref"] or ""
+                account = self.account_of.get((record.source, named)) or self.of_domain.get(
+                    named.removeprefix("domain:")
+                )
             else:
                 account = self._account_of_person(person)
             signal, channel = signal_of(record.source, said["source_type"])
@@ -651,6 +748,10 @@ CHANNELS = {
 def signal_of(source: str, source_type: str) -> tuple[str, str | None]:
     if source == CRM and source_type in SALESFORCE_SIGNALS:
         return SALESFORCE_SIGNALS[source_type]
+    if source == "customerio" and source_type in CUSTOMERIO_SIGNALS:
+        return CUSTOMERIO_SIGNALS[source_type]
+    if source == "o365":
+        return MICROSOFT_SIGNALS[source_type]
     signal = re.sub(r"[\s-]+", "_", source_type.lower())
     return signal, CHANNELS.get(signal)
 

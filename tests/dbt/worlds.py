@@ -1,4 +1,4 @@
-"""Tenants whose sources stand beside them: a Salesforce that is served, a folder of files, or both.
+"""Tenants whose sources stand beside them: a Salesforce that is served, a folder of files, a Customer.io, or several.
 
 `World` remembers every state that its sources showed to a sync, so that `truth` can say what must have become of it.
 """
@@ -16,13 +16,16 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from sandbox import companies
+from control import consent
+from sandbox import companies, customerio, graph
 from sandbox.companies import Company
+from sandbox.customerio import Workspace
 from sandbox.salesforce import Org
 from sandbox.salesforce.server import Served, serve
 from steps import pipeline, provision, transform
 from tests.conftest import Tenant
-from tests.dbt import truth
+from tests.connectors.contract_suite.customerio import events, flat
+from tests.dbt import mailboxes, truth
 from tests.dbt.truth import Rules, Truth, Version
 from warehouse import database, lease
 
@@ -83,6 +86,10 @@ class World:
     slug: str
     served: Served | None = None
     files: Files | None = None
+    marketing: customerio.Served | None = None
+    microsoft: graph.Served | None = None
+    # those whose mail may be read
+    domains: tuple[str, ...] = ()
     rules: Rules = field(default_factory=Rules)
     landed: list[Version] = field(default_factory=list)
     _last: dict[tuple[str, str], Version] = field(default_factory=dict)
@@ -105,6 +112,19 @@ class World:
         if self.files is not None:
             config = {"folder": str(self.files.folder), "whole": ["accounts", "people", "opportunities"]}
             provision.add_connector(self.id, "files", config, actor=ACTOR)
+        if self.marketing is not None:
+            config = {
+                "base_url": self.marketing.url,
+                "api_key": self.marketing.workspace.api_key,
+                "calls_per_second": 10_000,
+                "backoff_seconds": 0.01,
+                "reread_days": 30,
+            }
+            provision.add_connector(self.id, "customerio", config, actor=ACTOR)
+        if self.microsoft is not None:
+            provision.add_connector(self.id, "o365", mailboxes.config(self.microsoft), actor=ACTOR)
+            consent.accept_dpa(self.id, "Ada Example", actor=ACTOR)
+            consent.allow_domains(self.id, self.domains, actor=ACTOR)
         return self
 
     def sync(self) -> None:
@@ -154,6 +174,8 @@ class World:
             for name, entity in OBJECTS.items():
                 stream = f"salesforce__{name}"
                 yield stream, {id: _of_salesforce(stream, id, row) for id, row in self.org.truth(entity).items()}
+        if self.microsoft is not None:
+            yield from mailboxes.shown(self.microsoft.directory, self.domains)
         if self.files is not None:
             for name in FILES:
                 yield (
@@ -161,16 +183,52 @@ class World:
                     {row["id"]: _of_files(f"files__{name}", row) for row in _read(self.files.folder / f"{name}.csv")},
                 )
 
+        if self.marketing is not None:
+            yield from _of_customerio(self.marketing.workspace)
+
     def _gone(self, stream: str, id: str) -> Version:
         """A record that its source no longer shows is deleted, where the source is known to show everything."""
         last = self._last[stream, id]
-        if last.is_deleted or stream == "files__activities":
+        if stream == "customerio__people" and not last.is_deleted:
+            return Version(stream, id, {"cio_id": id}, last.stamp, None, is_deleted=True)
+        # a mail that is removed has been sent all the same, and a meeting that is over took place
+        if last.is_deleted or stream in (
+            "files__activities",
+            "customerio__activities",
+            "o365__messages",
+            "o365__events",
+        ):
             return last
         return Version(stream, id, last.payload, last.stamp, None, is_deleted=True)
 
 
 def _of_salesforce(stream: str, id: str, row: Mapping[str, Any]) -> Version:
     return Version(stream, id, row, datetime.fromisoformat(row["SystemModstamp"]), None, bool(row["IsDeleted"]))
+
+
+def _of_customerio(workspace: Workspace) -> Iterator[tuple[str, dict[str, Version]]]:
+    """People as they are told at this moment, messages as they stand, and what the log still shows."""
+    now = workspace.now
+    people = {who: flat(workspace.person(who)) for who in workspace.people()}
+    yield (
+        "customerio__people",
+        {who: Version("customerio__people", who, payload, now, None) for who, payload in people.items()},
+    )
+    messages: dict[str, Version] = {}
+    for _, message in workspace.messages():
+        shown = workspace.message(message)
+        stamp = datetime.fromtimestamp(int(shown["deduplicate_id"].rpartition(":")[2]), UTC)
+        for id, payload in events(shown):
+            messages[id] = Version("customerio__messages", id, payload, stamp, None)
+    yield "customerio__messages", messages
+    log: dict[str, Version] = {}
+    for kind in ("event", "page"):
+        for at, id in workspace.entries(kind, of_deleted=False):
+            happened = datetime.fromtimestamp(at, UTC)
+            told = workspace.entry(id)
+            more = {"cio_id": told["customer_identifiers"]["cio_id"], "occurred_at": happened.isoformat()}
+            log[id] = Version("customerio__activities", id, told | more, happened, None)
+    yield "customerio__activities", log
 
 
 def _of_files(stream: str, row: Mapping[str, str]) -> Version:
@@ -275,10 +333,23 @@ def _hash(rows: list[str]) -> str:
 
 
 @contextmanager
-def world(tenant: Tenant, folder: Path, *, org: Org | None = None, company: Company | None = None) -> Iterator[World]:
-    """A tenant with these sources, connected and not yet synced."""
+def world(
+    tenant: Tenant,
+    folder: Path,
+    *,
+    org: Org | None = None,
+    company: Company | None = None,
+    workspace: Workspace | None = None,
+    directory: graph.Directory | None = None,
+) -> Iterator[World]:
+    """A tenant with these sources, connected and not yet synced; every company's mail may be read."""
     files = Files(folder / tenant.slug, company) if company is not None else None
     if files is not None:
         files.write()
-    with serve(org) if org is not None else nullcontext() as served:
-        yield World(tenant.id, tenant.slug, served, files).connect()
+    domains = mailboxes.domains(directory) if directory is not None else ()
+    with (
+        serve(org) if org is not None else nullcontext() as served,
+        customerio.serve(workspace) if workspace is not None else nullcontext() as marketing,
+        graph.serve(directory) if directory is not None else nullcontext() as microsoft,
+    ):
+        yield World(tenant.id, tenant.slug, served, files, marketing, microsoft, domains).connect()

@@ -188,6 +188,53 @@ told as (
                 and {{ external_id("latest.source", "latest.source_id") }} = present.external_id
         )
     {% endif %}
+),
+
+-- all records with one address are one person
+addressed as (
+    select distinct
+        wanted.tenant_id,
+        wanted.person_ref,
+        known.id
+    from (
+        select distinct
+            tenant_id,
+            person_ref
+        from told
+        where starts_with(person_ref, 'email:')
+    ) as wanted
+    inner join {{ ref("identities") }} as known
+        on
+            wanted.tenant_id = known.tenant_id
+            and wanted.person_ref = known.match_key
+            and known.entity = 'person'
+),
+
+-- of several companies with one domain, the one that was known first
+companies as (
+    select distinct on (wanted.tenant_id, wanted.account_ref)
+        wanted.tenant_id,
+        wanted.account_ref,
+        homes.id
+    from (
+        select distinct
+            tenant_id,
+            account_ref,
+            substr(account_ref, length('domain:') + 1) as domain
+        from told
+        where starts_with(account_ref, 'domain:')
+    ) as wanted
+    inner join {{ ref("identities") }} as homes
+        on
+            wanted.tenant_id = homes.tenant_id
+            and wanted.domain = homes.domain
+            and homes.entity = 'account'
+    order by
+        wanted.tenant_id asc,
+        wanted.account_ref asc,
+        homes.first_landed_at asc,
+        homes.source asc,
+        homes.source_id asc
 )
 
 select
@@ -214,19 +261,27 @@ left join {{ ref("identities") }} as who
         and told.source = who.source
         and told.person_ref = who.source_id
         and who.entity = 'person'
+left join addressed
+    on
+        told.tenant_id = addressed.tenant_id
+        and told.person_ref = addressed.person_ref
 left join {{ ref("people") }} as people
     on
-        who.tenant_id = people.tenant_id
-        and who.id = people.id
+        told.tenant_id = people.tenant_id
+        and coalesce(who.id, addressed.id) = people.id
 left join {{ ref("identities") }} as what
     on
         told.tenant_id = what.tenant_id
         and told.source = what.source
         and told.account_ref = what.source_id
         and what.entity = 'account'
+left join companies
+    on
+        told.tenant_id = companies.tenant_id
+        and told.account_ref = companies.account_ref
 left join {{ ref("accounts") }} as accounts
     on
-        what.tenant_id = accounts.tenant_id
-        and what.id = accounts.id
+        told.tenant_id = accounts.tenant_id
+        and coalesce(what.id, companies.id) = accounts.id
 -- rows of a first load that come in the order of time find the page of an index where the one before left it
 order by told.occurred_at

@@ -12,11 +12,15 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from connectors import catalogue
-from connectors.contract import Connector, Health, Page, Record, Rejected, Renew, State, Stream
+from connectors.contract import Connector, Consent, Health, Page, Record, Rejected, Renew, State, Stream
+from control import consent
 from steps import extract, provision
 from tests.conftest import Tenant
 from tests.connectors.contract_suite.driver import Driver, Truth
 from warehouse import database
+
+# those of whom a source behind consent tells
+ALLOWED_DOMAINS = ("acme.example",)
 
 
 class Killed(KeyboardInterrupt):
@@ -37,6 +41,9 @@ class Customer:
     def __init__(self, tenant: Tenant, source: Driver) -> None:
         self.tenant, self.source = tenant, source
         provision.add_connector(tenant.id, source.connector, source.config(), actor="system:tests")
+        if catalogue.is_behind_consent(source.connector):
+            consent.accept_dpa(tenant.id, "Ada Example", actor="system:tests")
+            consent.allow_domains(tenant.id, ALLOWED_DOMAINS, actor="system:tests")
 
     def sync(self, *, full: bool = False) -> dict[str, Any]:
         return extract.run(self.tenant.slug, self.source.connector, str(uuid.uuid4()), full=full)
@@ -105,8 +112,10 @@ def scripted(script: Script) -> Iterator[None]:
     """While this is open, the real connector reads, and `script` has a say in what becomes of its pages."""
     really_connect = catalogue.connect
 
-    def connect(name: str, config: Mapping[str, Any], renew: Renew | None = None) -> Connector:
-        return _Scripted(really_connect(name, config, renew), script)
+    def connect(
+        name: str, config: Mapping[str, Any], renew: Renew | None = None, consent: Consent | None = None
+    ) -> Connector:
+        return _Scripted(really_connect(name, config, renew, consent), script)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalogue, "connect", connect)

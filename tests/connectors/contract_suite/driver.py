@@ -13,6 +13,7 @@ from connectors.contract import ConnectorError, State
 
 Capability = Literal[
     "delete",  # the source tells that a record is gone, and that it is back
+    "new field",  # a field that a stream gains comes along with its records
     "late stamp",  # a record may appear with a stamp from before the last read
     "resume",  # a read that was cut short goes on from its last page
     "trouble",  # the source can fail in every way that has an error class

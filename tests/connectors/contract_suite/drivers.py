@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.connectors.contract_suite import files, salesforce
+from tests.connectors.contract_suite import customerio, fathom, files, o365, salesforce
 from tests.connectors.contract_suite.driver import Capability, Driver
 
 
@@ -22,4 +22,9 @@ DRIVERS = {
     "whole_files": Entry(files.whole_files, files.CANNOT_IF_WHOLE),
     "salesforce_rest": Entry(salesforce.by_rest, salesforce.CANNOT),
     "salesforce_bulk": Entry(salesforce.by_bulk, salesforce.CANNOT),
+    "customerio_messages": Entry(customerio.messages, customerio.CANNOT),
+    "customerio_people": Entry(customerio.people, customerio.CANNOT),
+    "fathom": Entry(fathom.meetings, fathom.CANNOT),
+    "o365_mail": Entry(o365.mail, o365.CANNOT_MAIL),
+    "o365_calendar": Entry(o365.calendar, o365.CANNOT),
 }

@@ -234,6 +234,7 @@ def test_an_old_page_delivered_late_does_not_bring_back_what_it_says(source: Dri
     assert customer.latest() == source.truth()
 
 
+@pytest.mark.needs("new field")
 def test_a_schema_that_gains_and_loses_a_field_loses_no_record(source: Driver, customer: Customer) -> None:
     ids = some_pages(source)
     customer.sync()

@@ -6,6 +6,18 @@ with versions as (
     select * from {{ ref("stg_salesforce__events") }}
     union all
     select * from {{ ref("stg_salesforce__campaign_members") }}
+    union all
+    select * from {{ ref("stg_customerio__messages") }}
+    union all
+    select * from {{ ref("stg_customerio__activities") }}
+    union all
+    select * from {{ ref("stg_fathom__recordings") }}
+    union all
+    select * from {{ ref("stg_fathom__participants") }}
+    union all
+    select * from {{ ref("stg_o365__messages") }}
+    union all
+    select * from {{ ref("stg_o365__events") }}
 )
 
 select

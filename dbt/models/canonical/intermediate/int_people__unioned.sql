@@ -4,6 +4,8 @@ with versions as (
     select * from {{ ref("stg_salesforce__contacts") }}
     union all
     select * from {{ ref("stg_salesforce__leads") }}
+    union all
+    select * from {{ ref("stg_customerio__people") }}
 )
 
 select

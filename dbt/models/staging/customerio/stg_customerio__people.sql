@@ -1,0 +1,23 @@
+select
+    tenant_id,
+    'customerio'::text as source,
+    'customerio__people'::text as stream,
+    record_id as source_id,
+    seq,
+    source_updated_at,
+    landed_at,
+    is_deleted,
+    null::text as account_ref,
+    {{ email_of("email") }} as email,
+    {{ text_of("first_name") }} as first_name,
+    {{ text_of("last_name") }} as last_name,
+    {{ text_of("title") }} as title,
+    {{ text_of("phone") }} as phone,
+    null::text as company,
+    null::text as industry,
+    null::integer as employee_count,
+    null::numeric as annual_revenue,
+    false as is_lead,
+    null::text as continues_as,
+    payload as source_data
+from {{ source("raw", "customerio__people") }}

@@ -1,0 +1,119 @@
+"""The connector: a configuration, the key it holds, and the streams that a reader reads with it."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from random import Random
+from typing import Any
+
+import httpx
+
+from connectors.contract import ConnectorError, Health, Page, Record, Rejected, Renew, State, Stream
+from connectors.customerio.api import Api
+from connectors.customerio.config import read
+from connectors.customerio.pages import heard, outcome_of
+from connectors.customerio.reader import Reader
+from connectors.customerio.streams import STREAMS
+from connectors.customerio.vendor import CUSTOMERIO
+from connectors.http import Budget, Clock, Grant, Http, Identity, Patience
+from connectors.pace import Pace
+
+
+class Client:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        renew: Renew | None = None,  # noqa: ARG002 - a key is never rotated by the vendor
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        dice: Random | None = None,
+    ) -> None:
+        self.config = read(config)
+        self._identity = Identity(self._log_in, (self.config.api_key,))
+        self._clock = clock or Clock()
+        # Customer.io counts calls per second and none per day.
+        self._budget = Budget(CUSTOMERIO.name, 1, 1, self._clock)
+        self._pace = Pace(self.config.calls_per_second, 1, self._clock)
+        self._transport = transport
+        self._dice = dice
+        self._opened: Api | None = None
+        self._http: Http | None = None
+        self._users = 0
+        self._vendor_now: datetime | None = None
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        overlaps = {"messages": self.config.reread}
+        return [
+            replace(stream, overlap=overlaps.get(stream.name, stream.overlap))
+            for stream in STREAMS
+            if stream.name in self.config.streams
+        ]
+
+    async def check(self) -> Health:
+        try:
+            async with self._api() as api:
+                known = {str(segment.get("id")) for segment in await api.all_of("segments")}
+        except ConnectorError as error:
+            return Health(False, str(error))
+        wanted = self.config.people_segment
+        if wanted is not None and str(wanted) not in known:
+            return Health(
+                False,
+                f"The workspace has no segment {wanted}. Set people_segment to the id of a segment that holds everybody"
+                " who is to be read, or leave it out for all with an e-mail address.",
+            )
+        return Health(True, f"The key opens {self.config.base_url} and sees {len(known)} segments.")
+
+    async def pages(self, stream: Stream, state: State | None) -> AsyncIterator[Page]:
+        async with self._api() as api:
+            if api.vendor_now is None:
+                # windows of time are by Customer.io's clock, which each answer tells; a check has mostly been before
+                await api.all_of("segments")
+            async for page in Reader(api, state, self.config, self._clock).pages(stream.name):
+                yield page
+
+    def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:
+        return outcome_of(stream.name, raw, record_id)
+
+    def heard(self, event: Any) -> Iterable[tuple[str, Record | Rejected]]:
+        return heard(event)
+
+    async def _log_in(self, _http: Http) -> Grant:
+        return Grant({"Authorization": f"Bearer {self.config.api_key}"}, self.config.base_url)
+
+    @asynccontextmanager
+    async def _api(self) -> AsyncIterator[Api]:
+        """All who use it at a time share one."""
+        if self._opened is None:
+            patience = Patience(
+                connect=min(10.0, self.config.timeout_seconds),
+                read=self.config.timeout_seconds,
+                total=self.config.timeout_seconds,
+                attempts=self.config.attempts,
+                backoff=self.config.backoff_seconds,
+            )
+            self._http = Http(
+                CUSTOMERIO,
+                self._identity,
+                self._budget,
+                patience=patience,
+                clock=self._clock,
+                dice=self._dice,
+                transport=self._transport,
+                pace=self._pace.turn,
+            )
+            self._opened = Api(self._http, self.config.api_version, self._vendor_now)
+        api, http = self._opened, self._http
+        self._users += 1
+        try:
+            yield api
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                self._opened = self._http = None
+                self._vendor_now = api.vendor_now
+                if http is not None:
+                    await http.aclose()

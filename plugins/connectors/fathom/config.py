@@ -1,0 +1,66 @@
+"""What a Fathom connector is configured with."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from connectors.contract import Fatal
+from connectors.fathom.streams import SECRETS, STREAMS
+
+NAMES = tuple(stream.name for stream in STREAMS)
+
+
+def _address(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("must be an address with https://")
+    return url.rstrip("/")
+
+
+def _known_streams(names: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := sorted(set(names) - set(NAMES)):
+        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    return names
+
+
+class FathomConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Version and path are a part of the address.
+    base_url: Annotated[str, AfterValidator(_address)] = "https://api.fathom.ai/external/v1"
+    api_key: str | None = Field(default=None, repr=False)
+    access_token: str | None = Field(default=None, repr=False)
+
+    streams: Annotated[tuple[str, ...], AfterValidator(_known_streams)] = NAMES
+    history_days: float = Field(default=400, gt=0)
+    reread_days: float = Field(default=7, gt=0)
+
+    calls_per_minute: float = Field(default=60, gt=0)
+    timeout_seconds: float = Field(default=60, gt=0)
+    attempts: int = Field(default=8, ge=1, le=20)
+    backoff_seconds: float = Field(default=0.5, ge=0)
+
+    @model_validator(mode="after")
+    def _has_one_way_in(self) -> Self:
+        if (self.api_key is None) == (self.access_token is None):
+            raise ValueError("needs either an api_key or the access_token of an OAuth app")
+        return self
+
+    @property
+    def reread(self) -> timedelta:
+        return timedelta(days=self.reread_days)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(value for key in SECRETS if (value := getattr(self, key)))
+
+
+def read(config: Mapping[str, Any]) -> FathomConfig:
+    try:
+        return FathomConfig.model_validate(dict(config))
+    except ValidationError as invalid:
+        first = invalid.errors(include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        raise Fatal(f"fathom: {where}: {reason}." if where else f"fathom: {reason}.") from None

@@ -1,0 +1,37 @@
+"""Fathom's manners, as data for the HTTP core."""
+
+import orjson
+
+from connectors.contract import Reauthorise
+from connectors.http import Advice, Answer, Sign, Vendor
+
+
+def _explained(answer: Answer) -> tuple[str, str]:
+    """Its description promises no form of an error at all, so the status is the code and any word is quoted."""
+    code = str(answer.status)
+    try:
+        told = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return code, answer.body[:2_000].decode("utf-8", "replace")
+    if not isinstance(told, dict):
+        return code, str(told)
+    words = (told.get(name) for name in ("error", "message", "detail", "title"))
+    return code, next((str(word) for word in words if word), "")
+
+
+FATHOM = Vendor(
+    name="Fathom",
+    throttled=(Sign(429),),
+    # Seconds that are left of the minute; Retry-After is not promised.
+    wait="RateLimit-Reset",
+    expired=(),
+    explain=_explained,
+    advice={
+        "401": Advice(
+            Reauthorise,
+            "Make an API key in Fathom (Settings, API Access) with a user who sees the team's meetings and configure"
+            " the connector with it, or log the app in again.",
+        ),
+    },
+    concurrency=2,
+)

@@ -1,0 +1,10 @@
+"""Whoever is known by an address or a company by its domain: looked at again when that becomes somebody else's."""
+
+from warehouse.migrate import run_sql
+
+revision = "0014"
+down_revision = "0012"
+
+
+def upgrade() -> None:
+    run_sql("0014_counterparts.sql")

@@ -1,0 +1,202 @@
+"""The recordings that a seller's Fathom has made, derived from the same facts as every other system's view.
+
+Whoever attended a meeting by the world's account was invited and spoke; beside them a seller, now and then somebody who
+was invited and did not come, and a tablet that nobody is. Transcripts are there two hours after a meeting, summaries
+after four.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from hashlib import blake2b
+from json import loads
+from random import Random
+from threading import RLock
+from typing import Any
+
+from sandbox import companies
+from sandbox.companies import Activity, Market, Person
+
+TODAY = date(2026, 3, 10)
+HISTORY = timedelta(days=400)
+TRANSCRIPT_TAKES, SUMMARY_TAKES = 2 * 3600, 4 * 3600
+SELLER = "rep0@seller.example"
+CANARY = "the words that were said"
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Recording:
+    id: int
+    title: str
+    started: int
+    minutes: int
+    invitees: list[Row]
+    extra: Row = field(default_factory=dict)
+
+    @property
+    def created(self) -> int:
+        """When it is told of: a minute after its end."""
+        return self.started + 60 * self.minutes + 60
+
+
+class Studio:
+    """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
+
+    def __init__(
+        self, seed: int = 1, accounts: int = 20, *, today: date = TODAY, activities_per_year: int | None = None
+    ) -> None:
+        self.seed, self.lock = seed, RLock()
+        self.now = datetime.combine(today, time(), UTC)
+        self.api_key, self.access_token = "sandbox-fathom-key", "sandbox-fathom-token"
+        self.is_closed = False
+        self.recordings: dict[int, Recording] = {}
+        self._numbers = 0
+        self._company = companies.generate(
+            seed,
+            accounts,
+            today,
+            since=today - HISTORY,
+            market=Market(activities_per_year=activities_per_year or accounts * 60),
+        )
+        self._tell()
+
+    @property
+    def seconds(self) -> int:
+        return int(self.now.timestamp())
+
+    @property
+    def company(self) -> companies.Company:
+        return self._company
+
+    def advance(self, days: int = 0, seconds: int = 0) -> None:
+        with self.lock:
+            self.now += timedelta(days=days, seconds=seconds)
+            passed = (self.now.date() - self._company.world.today).days
+            if passed > 0:
+                self._company = companies.advance(self._company, passed)
+                self._tell()
+
+    def tick(self) -> int:
+        self.now += timedelta(seconds=1)
+        return self.seconds
+
+    def _tell(self) -> None:
+        people = {person.id: person for person in self._company.people}
+        for activity in self._company.activities:
+            if activity.type == "meeting_attend" and activity.person_id in people:
+                made = _recorded(self.seed, activity, people)
+                self.recordings.setdefault(made.id, made)
+
+    # What people do --------------------------------------------------------------------------------------------------
+
+    def record(self, *invitees: Row, title: str = "A meeting", ago: int = 0, started: int | None = None) -> int:
+        """A meeting of one minute whose recording was made so many seconds ago and is shown from now on."""
+        with self.lock:
+            self._numbers += 1
+            begun = self.tick() - ago - 120 if started is None else started
+            made = Recording(900_000_000 + self._numbers, title, begun, 1, list(invitees))
+            self.recordings[made.id] = made
+            return made.id
+
+    def edit(self, recording: int, **values: Any) -> None:
+        with self.lock:
+            self.tick()
+            self.recordings[recording].extra |= values
+
+    def drop_field(self, name: str) -> None:
+        with self.lock:
+            self.tick()
+            for made in self.recordings.values():
+                made.extra.pop(name, None)
+
+    # What the API shows ----------------------------------------------------------------------------------------------
+
+    def shown(self) -> Iterator[Recording]:
+        """Newest first."""
+        made = (one for one in self.recordings.values() if one.created <= self.seconds)
+        yield from sorted(made, key=lambda one: (one.created, one.id), reverse=True)
+
+    def meeting(self, recording: int) -> Row:
+        made = self.recordings[recording]
+        ended = made.started + 60 * made.minutes
+        external = any(one["is_external"] for one in made.invitees)
+        return {
+            "title": made.title,
+            "meeting_title": made.title,
+            "meeting_type": None,
+            "recording_id": made.id,
+            "url": f"https://fathom.video/{made.id}",
+            "meeting_url": None,
+            "share_url": f"https://fathom.video/share/{made.id}",
+            "created_at": _iso(made.created),
+            "scheduled_start_time": _iso(made.started),
+            "scheduled_end_time": _iso(ended),
+            "recording_start_time": _iso(made.started + 12),
+            "recording_end_time": _iso(ended - 5),
+            "calendar_invitees_domains_type": "one_or_more_external" if external else "only_internal",
+            "shared_with": "single_team",
+            "transcript_language": "en",
+            "calendar_invitees": made.invitees,
+            "recorded_by": {"name": "Aisha Rahman", "email": SELLER, "email_domain": "seller.example", "team": "Sales"},
+            "crm_matches": None,
+        } | made.extra
+
+    def transcript(self, recording: int) -> list[Row] | None:
+        made = self.recordings[recording]
+        if self.seconds < made.created + TRANSCRIPT_TAKES:
+            return None
+        spoke = [one for one in made.invitees if one["matched_speaker_display_name"]]
+        return [
+            {
+                "speaker": {
+                    "display_name": one["matched_speaker_display_name"],
+                    "matched_calendar_invitee_email": one["email"],
+                },
+                "text": f"{CANARY} by {one['name']}",
+                "timestamp": f"00:00:{place:02}",
+            }
+            for place, one in enumerate(spoke)
+        ]
+
+    def summary(self, recording: int) -> Row | None:
+        made = self.recordings[recording]
+        if self.seconds < made.created + SUMMARY_TAKES:
+            return None
+        return {"template_name": "general", "markdown_formatted": f"## {made.title}\n{CANARY}\n"}
+
+
+def invitee(name: str | None, email: str | None, *, came: bool = True, is_external: bool = True) -> Row:
+    return {
+        "name": name,
+        "matched_speaker_display_name": name if came else None,
+        "email": email,
+        "email_domain": email.partition("@")[2] if email else None,
+        "is_external": is_external,
+    }
+
+
+def _recorded(seed: int, activity: Activity, people: dict[str, Person]) -> Recording:
+    rng = Random(f"{seed}/{activity.id}/fathom")
+    who = people[activity.person_id]
+    invitees = [
+        invitee("Aisha Rahman", SELLER, is_external=False),
+        invitee(f"{who.first_name} {who.last_name}".strip(), who.email or None),
+    ]
+    if rng.random() < 0.3:
+        colleagues = [one for one in people.values() if one.account_id == who.account_id and one.id != who.id]
+        if colleagues:
+            absent = rng.choice(sorted(colleagues, key=lambda one: one.id))
+            invitees.append(
+                invitee(f"{absent.first_name} {absent.last_name}".strip(), absent.email or None, came=False)
+            )
+    if rng.random() < 0.2:
+        invitees.append(invitee("Eric's iPad (Acme)", None))
+    number = int.from_bytes(blake2b(f"{seed}/{activity.id}".encode(), digest_size=4).digest())
+    started = int(datetime.fromisoformat(activity.occurred_at).timestamp())
+    return Recording(number, "Meeting", started, int(loads(activity.properties)["minutes"]), invitees)
+
+
+def _iso(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
