@@ -9,14 +9,20 @@ from tests.contracts import foreign
 
 
 @pytest.fixture(scope="session")
-def contract() -> Path:
-    """The third party's description of Bulk, collections and limits."""
+def contracts() -> Path:
+    """Where the vendors' descriptions are."""
     folder = foreign.contracts()
     if folder is None:
         pytest.skip("CLARITY_CONTRACTS does not say where the vendors' contracts are: nothing was held against them.")
     if not foreign.NODE_MODULES.is_dir():
         pytest.skip("prism is not installed: `make test-contracts` installs it.")
-    return folder / "salesforce-thirdparty.yaml"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def contract(contracts: Path) -> Path:
+    """The third party's description of Bulk, collections and limits."""
+    return contracts / "salesforce-thirdparty.yaml"
 
 
 @pytest.fixture(scope="session")
