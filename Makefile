@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FOREIGN := build/contracts
 PEERS := .venv-bench
+COSMOS := .venv-fleet
 
 # Nothing phones home.
 export DO_NOT_TRACK := 1
@@ -24,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo up down status docs test test-contracts lint chaos fuzz bench-load bench-transform bench-score \
-    bench-writeback screenshot lock clean
+    bench-writeback bench-fleet screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
@@ -58,9 +59,8 @@ test-contracts: $(VENV)/development $(FOREIGN)/python ## the connectors against 
 lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the rooms
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint dbt
 	@$(BIN)/python tests/borders.py
+	@$(BIN)/mypy & types=$$!; $(BIN)/sqlfluff lint dbt; sql=$$?; wait $$types && exit $$sql
 
 chaos: $(VENV)/development ## kill runs and syncs 50 times each or CHAOS_KILLS=n, and print the seed; long stories for dbt
 	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py tests/dbt/test_added_column.py -k "round_after_round or owner_adds"
@@ -82,6 +82,9 @@ bench-load: $(VENV)/development $(PEERS)/ready ## a million rows into raw, next 
 bench-transform: $(VENV)/development ## a million activities from raw to rollups, next to SQL by hand and to dbt; OPTIONS=--help
 	@$(BIN)/python -m benchmarks.transform $(OPTIONS)
 
+bench-fleet: $(VENV)/development $(COSMOS)/ready ## a hundred idle tenants in real Airflow: who spends the processor; OPTIONS=--help
+	@$(BIN)/python -m benchmarks.fleet $(OPTIONS)
+
 screenshot: $(VENV)/development ## take the pictures in the README
 	@$(BIN)/python docs/take_screenshots.py
 
@@ -90,10 +93,11 @@ lock: $(VENV)/development ## compile the requirements anew from their .in files
 	@$(call compile,requirements-dev) --constraint requirements.txt
 	@$(call compile,requirements-contracts)
 	@$(call compile,requirements-bench)
+	@$(call compile,requirements-fleet) --constraint requirements.txt
 	@! grep -n '://' requirements*.txt || { echo 'The lock names an address; it must not.' >&2; exit 1; }
 
 clean: ## remove .venv and all caches; the data in .clarity stays
-	rm -rf $(VENV) $(PEERS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt/target dbt/logs
+	rm -rf $(VENV) $(PEERS) $(COSMOS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt/target dbt/logs
 
 compile = $(BIN)/uv pip compile $(1).in --output-file $(1).txt --quiet --universal --python-version 3.11 --generate-hashes \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links
@@ -129,6 +133,14 @@ $(PEERS)/ready: requirements-bench.txt
 	@echo 'bench-load: installing dlt'
 	@{ $(uv-is-here) && $(uv) pip install --python $(PEERS)/bin/python $(locked) --requirement $<; } || \
 	    $(PEERS)/bin/python -m pip install $(locked) --requirement $<
+	@touch $@
+
+# Cosmos runs within Airflow, and each Airflow that finds it loads it: it has one of its own.
+$(COSMOS)/ready: requirements-fleet.txt
+	@rm -rf $(COSMOS) && $(BIN)/python -m venv $(COSMOS)
+	@echo 'bench-fleet: installing Airflow with Cosmos'
+	@{ $(uv-is-here) && $(uv) pip install --python $(COSMOS)/bin/python $(locked) --requirement $<; } || \
+	    $(COSMOS)/bin/python -m pip install $(locked) --requirement $<
 	@touch $@
 
 # A package that was being installed when someone pulled the plug looks whole to uv and pip ever after:

@@ -1,5 +1,6 @@
 """Airflow's public API, as much of it as starting a run and watching it takes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +27,62 @@ class Airflow:
         self._client = httpx.Client(base_url=airflow_env.web_address(), timeout=TIMEOUT_SECONDS, trust_env=False)
         self._log_in()
 
-    def has_dag(self, dag_id: str) -> bool:
-        return self._request("GET", f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK
+    def close(self) -> None:
+        self._client.close()
 
-    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+    def has_dag(self, dag_id: str, tag: str = "") -> bool:
+        """Whether Airflow knows this DAG, with this tag: a tenant's DAG says by tags which connectors it reads."""
+        answer = self._request("GET", f"/api/v2/dags/{dag_id}")
+        if answer.status_code != httpx.codes.OK:
+            return False
+        return not tag or tag in {each["name"] for each in answer.json()["tags"]}
+
+    def dag(self, dag_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._get(f"/api/v2/dags/{dag_id}/details")
+        return found
+
+    def dags(self) -> list[str]:
+        """Those that are in a file now; of one that was there before Airflow keeps the runs."""
+        found: list[dict[str, Any]] = []
+        while page := self._get(f"/api/v2/dags?limit=100&offset={len(found)}")["dags"]:
+            found += page
+        return [each["dag_id"] for each in found]
+
+    def trigger(self, dag_id: str, conf: dict[str, Any], logical_date: str | None = None) -> str:
         """Start a run. Returns its id."""
-        answer = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        asked = {"logical_date": logical_date, "conf": conf}
+        answer = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=asked)
         if answer.status_code != httpx.codes.OK:
             raise ClarityError(f"Airflow did not start {dag_id}: {answer.text[:300]}")
         return str(answer.json()["dag_run_id"])
+
+    def seconds_to_parse(self, dag_id: str) -> float:
+        """How long the dag-processor took for the file that this DAG is in."""
+        return float(self.dag(dag_id)["last_parse_duration"])
+
+    def set_pools(self, slots: Mapping[str, int]) -> None:
+        """Make these pools, or give them so many slots."""
+        wanted = [{"name": name, "slots": number, "include_deferred": False} for name, number in slots.items()]
+        action = {"action": "create", "action_on_existence": "overwrite", "entities": wanted}
+        answer = self._request("PATCH", "/api/v2/pools", json={"actions": [action]})
+        refused = answer.status_code != httpx.codes.OK or answer.json()["create"]["errors"]
+        if refused:
+            raise ClarityError(f"Airflow refused the vendors' pools: {answer.text[:300]}")
+
+    def backfill(self, dag_id: str, since: str, until: str) -> list[str]:
+        """Run what the schedule says lies between the two moments, one after the other. Returns the runs' ids."""
+        asked = {"dag_id": dag_id, "from_date": since, "to_date": until, "max_active_runs": 1, "dag_run_conf": {}}
+        answer = self._request("POST", "/api/v2/backfills", json=asked)
+        if answer.status_code != httpx.codes.OK:
+            raise ClarityError(f"Airflow did not backfill {dag_id}: {answer.text[:300]}")
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns?run_type=backfill&order_by=run_after")["dag_runs"]
+        return [run["dag_run_id"] for run in found]
+
+    def forget(self, dag_id: str) -> None:
+        """Remove the runs and the record of a DAG that is in no file any more; nothing happens if there are none."""
+        answer = self._request("DELETE", f"/api/v2/dags/{dag_id}")
+        if answer.status_code not in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
+            raise ClarityError(f"Airflow keeps {dag_id}: {answer.text[:300]}")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
@@ -49,6 +97,16 @@ class Airflow:
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         found = self._get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return [Task(task["task_id"], task["state"]) for task in found]
+
+    def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """What a task of this run handed over."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self._get(path)["value"]
+
+    def unfinished(self, dag_id: str) -> list[str]:
+        """The runs of this DAG that have not come to an end."""
+        found = self._get(f"/api/v2/dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]
+        return [run["dag_run_id"] for run in found]
 
     def _get(self, path: str) -> Any:
         answer = self._request("GET", path)

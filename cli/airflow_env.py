@@ -9,9 +9,11 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from warehouse import database
+from warehouse.errors import MisuseError
 from warehouse.home import home, project_root, secret, write_private
 
 HOST = "127.0.0.1"
@@ -20,6 +22,9 @@ ADMIN = "admin"
 
 # Discovery of a new tenant takes one parse of tenant_pipelines.py, then one look of the scheduler.
 SECONDS_BETWEEN_PARSES = 20
+
+# How many extracts of one vendor run at the same time, as in `salesforce=4,files=8`.
+POOLS_VARIABLE = "CLARITY_POOLS"
 
 # They tell of every loop, every parse and every request. Tasks keep INFO: their logs are what people read.
 QUIET_LOGGERS = (
@@ -89,14 +94,16 @@ def environment() -> dict[str, str]:
 
 def settings() -> dict[str, str]:
     """What we decide. An AIRFLOW__ variable of the caller counts only where we decide nothing."""
-    folder, cores = airflow_home(), os.cpu_count() or 2
+    folder = airflow_home()
     options: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": project_root() / "dags",
             "plugins_folder": project_root() / "plugins",
             "load_examples": False,
+            # its default, but one that is asked for with every field of every task: found here, it is found at once
+            "max_templated_field_length": 4096,
             "executor": "LocalExecutor",
-            "parallelism": min(16, max(4, 2 * cores)),
+            "parallelism": parallelism(),
             "default_timezone": "utc",
             "dags_are_paused_at_creation": False,
             "fernet_key": base64.urlsafe_b64encode(_key("fernet")[:32]).decode(),
@@ -124,9 +131,14 @@ def settings() -> dict[str, str]:
             "refresh_interval": SECONDS_BETWEEN_PARSES,
             "parsing_processes": 1,
             "print_stats_interval": 0,
+            # the DAGs of a tenant that is gone go with the next parse, not a minute later
+            "stale_dag_threshold": SECONDS_BETWEEN_PARSES - 5,
         },
         "scheduler": {
-            "scheduler_idle_sleep_time": 0.1,
+            "parsing_cleanup_interval": 10,
+            # At 0.1 a run of five tasks ends a second earlier, and a scheduler that has nothing to do takes thrice as
+            # much of a processor, all day long, and PostgreSQL with it.
+            "scheduler_idle_sleep_time": 0.3,
             # Tasks of a killed scheduler start again within half a minute, not after five.
             "scheduler_health_check_threshold": 20,
             "orphaned_tasks_check_interval": 10,
@@ -162,6 +174,27 @@ def settings() -> dict[str, str]:
         },
         **NO_TELEMETRY,
     }
+
+
+def parallelism() -> int:
+    """How many tasks run at the same time."""
+    return min(16, max(4, 2 * (os.cpu_count() or 2)))
+
+
+def pools(vendors: Iterable[str]) -> dict[str, int]:
+    """A pool per vendor. Unless the environment says otherwise it takes half of the workers: a vendor that hangs must
+    leave some to the others."""
+    slots = dict.fromkeys(vendors, parallelism() // 2)
+    for part in filter(None, os.environ.get(POOLS_VARIABLE, "").split(",")):
+        vendor, _, number = part.strip().partition("=")
+        if vendor not in slots or not number.isdecimal() or int(number) < 1:
+            there_are = ", ".join(slots)
+            raise MisuseError(
+                f"{POOLS_VARIABLE} says {part.strip()[:60]!r}: it wants VENDOR=SLOTS, separated by commas, with 1 slot"
+                f" or more; vendors are {there_are}"
+            )
+        slots[vendor] = int(number)
+    return slots
 
 
 def prepare() -> None:

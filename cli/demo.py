@@ -108,7 +108,11 @@ def _score_all(here: Context, as_of: date) -> dict[str, str]:
     dags = {tenant.slug: f"pipeline__{tenant.slug}" for tenant in DEMO_TENANTS}
     with platform.progress(here) as report:
         report("waiting for Airflow to find the three tenants")
-        _wait(lambda: all(airflow.has_dag(dag) for dag in dags.values()), DAG_PATIENCE_SECONDS, "find the demo's DAGs")
+        _wait(
+            lambda: all(airflow.has_dag(dag, tag="source:files") for dag in dags.values()),
+            DAG_PATIENCE_SECONDS,
+            "find the demo's DAGs",
+        )
     runs = {slug: airflow.trigger(dag, {"as_of": as_of.isoformat()}) for slug, dag in dags.items()}
     deadline = time.monotonic() + PATIENCE_SECONDS
     with Live(console=console, refresh_per_second=4, transient=here.as_json) as live:

@@ -6,7 +6,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from cli import audit_trail, explain, platform, prove, quarantine, work, writeback
+from cli import audit_trail, explain, platform, prove, quarantine, why_red, work, writeback
 from cli.bi_users import bi_app
 from cli.configs import config_app
 from cli.connectors import connector_app
@@ -47,6 +47,7 @@ prove.register(app)
 audit_trail.register(app)
 explain.register(app)
 writeback.register(app)
+why_red.register(app)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(connector_app, name="connector")
 app.add_typer(config_app, name="config")

@@ -1,7 +1,7 @@
 """Commands about the platform itself: its database and its processes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from shlex import quote
 from typing import Annotated
 
@@ -52,13 +52,17 @@ def up(context: typer.Context) -> None:
 def start(report: Callable[[str], None]) -> str:
     """Everything that `clarity up` starts. Returns Airflow's address."""
     from cli import airflow_env, supervisor
+    from cli.airflow_api import Airflow
     from steps import deploy
 
+    pools = airflow_env.pools(deploy.vendors())
     report("starting PostgreSQL")
     database.ensure_up()
     deploy.ensure(report)
     report("starting Airflow")
     supervisor.up(report)
+    with closing(Airflow()) as airflow:
+        airflow.set_pools(pools)
     return airflow_env.web_address()
 
 

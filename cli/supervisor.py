@@ -241,6 +241,11 @@ def _judge(name: str, record: Record, health: dict[str, Any] | None) -> tuple[St
     return ("running" if age < HEARTBEAT_IS_OLD else "failing"), f"gave its last heartbeat {age:.0f} s ago"
 
 
+def is_healthy() -> bool:
+    """Whether Airflow answers and its scheduler and its database are well."""
+    return _scheduler_is_there()
+
+
 def _health() -> dict[str, Any] | None:
     """What Airflow says about itself, None if it does not answer."""
     health = _ask("/api/v2/monitor/health", timeout=5)

@@ -1,5 +1,6 @@
 """Commands about tenants."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -148,12 +149,19 @@ def import_tenant(
 
 @tenant_app.command("delete")
 def delete(context: typer.Context, tenant: Slug, yes: Yes = False) -> None:
-    """Remove a tenant with all its data. The audit trail stays."""
+    """Remove a tenant with all its data, and its DAGs with their runs. The audit trail stays."""
+    from cli import supervisor
+    from cli.airflow_api import Airflow
+
     here = Context.current(context)
     found = registry.tenant(tenant)
     if not yes:
         raise MisuseError(f"this removes {found.name} and everything that is theirs; say --yes if that is meant")
     tenants.delete(found.id, actor=here.actor)
+    if supervisor.is_healthy():
+        with closing(Airflow()) as airflow:
+            for kind in ("pipeline", "rescore"):
+                airflow.forget(f"{kind}__{found.slug}")
     here.say(f"{found.name} is gone; the audit trail stays.", deleted=found.slug)
 
 

@@ -1,4 +1,5 @@
-"""The README's picture: the graph of a finished run, as Airflow shows it in headless Chromium. Run `make demo` before.
+"""The pictures of a finished run, its graph and the grid of its DAG, as Airflow shows them in headless Chromium. Run
+`make demo` before.
 
 .venv/bin/python docs/take_screenshots.py
 """
@@ -34,9 +35,10 @@ PANELS = (
 )
 
 
-def run_graph(dag_id: str, run_id: str, image: Path) -> None:
-    """Log in as a person would, open the run, and take its picture."""
+def take(dag_id: str, run_id: str, folder: Path) -> list[Path]:
+    """Log in as a person would, open the run, and take its pictures."""
     address = airflow_env.web_address()
+    taken = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_browser(), args=FLAGS)
         page = browser.new_page(viewport=VIEWPORT)
@@ -47,18 +49,24 @@ def run_graph(dag_id: str, run_id: str, image: Path) -> None:
         page.fill("input[name=password]", airflow_env.admin_password())
         page.click("button[type=submit]")
         page.wait_for_url(f"**/dags/{dag_id}/runs/**")
-        page.get_by_label("Show Graph").click()
-        page.locator(".react-flow__node").filter(has_text="conclude").wait_for()
-        # the graph zooms to its size when it has been laid out
-        page.wait_for_timeout(2000)
-        page.screenshot(path=image)
+        for view, shown in (("graph", ".react-flow__node"), ("grid", "a")):
+            page.get_by_label(f"Show {view.title()}").click()
+            page.locator(shown).filter(has_text="conclude").first.wait_for()
+            # the graph zooms to its size when it has been laid out
+            page.wait_for_timeout(2000)
+            taken.append(folder / f"run-{view}.png")
+            page.screenshot(path=taken[-1])
         browser.close()
+    return taken
+
+
+def find_browser() -> str | None:
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def _browser() -> str:
-    for name in BROWSERS:
-        if found := shutil.which(name):
-            return found
+    if found := find_browser():
+        return found
     raise ClarityError(f"no browser found ({', '.join(BROWSERS)}): on Debian, apt install chromium")
 
 
@@ -66,8 +74,8 @@ def main() -> None:
     dag_id = f"pipeline__{DEMO_TENANTS[0].slug}"
     run_id = Airflow().last_success(dag_id)
     IMAGES.mkdir(exist_ok=True)
-    run_graph(dag_id, run_id, IMAGES / "run-graph.png")
-    print(f"{IMAGES / 'run-graph.png'} shows {dag_id}, {run_id}")
+    for image in take(dag_id, run_id, IMAGES):
+        print(f"{image} shows {dag_id}, {run_id}")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,18 @@ Our own rooms are not among them: they load in milliseconds, and an edited step 
 
 import sys
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG
 from airflow.utils.log.file_task_handler import FileTaskHandler
 
 # Airflow would copy every public name into its settings.
-__all__: list[str] = []
+__all__ = ["task_instance_mutation_hook"]
+
+EXTRACT = "extract"
+# Those that have a pool. A task whose pool is not there would never be scheduled.
+VENDORS = {streams.parent.name for streams in Path(__file__).parent.glob("connectors/*/streams.py")}
 
 
 class TaskLogsOnThisMachine(FileTaskHandler):
@@ -31,10 +36,28 @@ LOGGING_ON_ONE_MACHINE = deepcopy(DEFAULT_LOGGING_CONFIG)
 LOGGING_ON_ONE_MACHINE["handlers"]["task"]["class"] = "airflow_local_settings.TaskLogsOnThisMachine"
 
 
+def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:  # noqa: ARG001 - Airflow names them
+    """Let each extract take a slot of its vendor's pool: a vendor that is slow holds up its own extracts only.
+
+    To Airflow the extracts of a tenant are one mapped task, and a task has one pool.
+    """
+    if task_instance.task_id == EXTRACT and task_instance.map_index >= 0:
+        connectors = task_instance.task.op_kwargs_expand_input.value["connector"]
+        connector = connectors[task_instance.map_index] if task_instance.map_index < len(connectors) else None
+        if connector in VENDORS:
+            task_instance.pool = connector
+
+
 def is_scheduler(arguments: list[str]) -> bool:
     return arguments[1:2] == ["scheduler"]
 
 
 if is_scheduler(sys.argv):
+    import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]  # noqa: F401
+    import cryptography.hazmat.primitives.ciphers.aead  # noqa: F401
+    import httpx  # noqa: F401
     import numpy  # noqa: F401
+    import orjson  # noqa: F401
     import pandas  # noqa: F401
+    import psycopg  # noqa: F401
+    import pydantic  # noqa: F401

@@ -47,7 +47,7 @@ ROOMS = {
     ),
     "preload": Room(
         place="plugins/airflow_local_settings.py",
-        may_import="airflow pandas numpy",
+        may_import="airflow adbc_driver_postgresql cryptography httpx numpy orjson pandas psycopg pydantic",
         may_not={
             "steps control warehouse connectors scoring cli sandbox": "it loads libraries before Airflow forks",
             ANYTHING_ELSE: OPEN_THE_BORDER,

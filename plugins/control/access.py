@@ -62,6 +62,7 @@ PERMISSIONS = {
     "quarantine.list": "viewer",
     "quarantine.replay": "manager",
     "run.start": "manager",
+    "run.show": "viewer",
 }
 
 

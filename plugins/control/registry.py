@@ -10,6 +10,7 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 
@@ -21,6 +22,19 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 2
 
+# Connectors in the order in which they came: a new one takes no other's place among the tasks of a run.
+QUERY: LiteralString = """\
+select t.id, t.slug, t.name, coalesce(t.settings ->> 'timezone', 'UTC'), t.paused_at is not null,
+    to_char(t.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS+00:00'),
+    coalesce(c.types, '{}')
+from control.tenants as t
+left join (
+    select tenant_id, array_agg(type order by created_at, type) as types from control.connectors group by tenant_id
+) as c on c.tenant_id = t.id
+where t.slug = coalesce(%(slug)s, t.slug)
+order by t.slug
+"""
+
 
 @dataclass(frozen=True)
 class TenantEntry:
@@ -30,45 +44,45 @@ class TenantEntry:
     timezone: str
     paused: bool
     created_at: str
+    connectors: tuple[str, ...] = ()
 
 
-def tenants() -> list[TenantEntry]:
-    """All tenants by slug; the last known ones, with a warning in the log, when the database does not answer."""
+def tenants(slug: str | None = None) -> list[TenantEntry]:
+    """All tenants by slug, or the one named; the last known ones, with a warning in the log, when the database does
+    not answer."""
     try:
-        entries = _ask()
+        entries = _ask(slug)
     except (psycopg.Error, ClarityError) as error:
         known = _last_good()
         if known is None:
             raise
         log.warning("the registry does not answer, going on with the %d tenants known last: %s", len(known), error)
-        return known
-    _remember(entries)
+        return [entry for entry in known if slug in (None, entry.slug)]
+    if slug is None:
+        _remember(entries)
     return entries
 
 
 def tenant(slug: str) -> TenantEntry:
     """The tenant with this slug, asked of the database itself."""
-    entries = _ask()
-    for entry in entries:
-        if entry.slug == slug:
-            return entry
+    for entry in _ask(slug):
+        return entry
     # the others' names are not for whoever mistyped: it may be a member of one
     raise MisuseError(f"there is no tenant {slug[:60]!r}: `clarity tenant list` shows those there are")
 
 
-def _ask() -> list[TenantEntry]:
+def _ask(slug: str | None = None) -> list[TenantEntry]:
     with database.connect(
         database.registry_conninfo(),
         application="registry",
         patience=TIMEOUT_SECONDS,
         statement_timeout=TIMEOUT_SECONDS,
     ) as connection:
-        rows = connection.execute(
-            "select id, slug, name, coalesce(settings ->> 'timezone', 'UTC'), paused_at is not null,"
-            " to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS+00:00')"
-            " from control.tenants order by slug"
-        ).fetchall()
-    return [TenantEntry(*row) for row in rows]
+        rows = connection.execute(QUERY, {"slug": slug}).fetchall()
+    return [
+        TenantEntry(key, known_as, name, timezone, paused, created_at, tuple(types))
+        for key, known_as, name, timezone, paused, created_at, types in rows
+    ]
 
 
 def _file() -> Path:
@@ -77,9 +91,10 @@ def _file() -> Path:
 
 def _last_good() -> list[TenantEntry] | None:
     try:
-        return [TenantEntry(**entry) for entry in json.loads(_file().read_text(encoding="utf-8"))]
+        known = json.loads(_file().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    return [TenantEntry(**{**entry, "connectors": tuple(entry.get("connectors", ()))}) for entry in known]
 
 
 def _remember(entries: list[TenantEntry]) -> None:

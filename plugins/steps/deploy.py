@@ -22,6 +22,11 @@ def run(report: Report) -> None:
         owner.execute(f"comment on schema control is 'deployed {fingerprint()}'".encode())
 
 
+def vendors() -> tuple[str, ...]:
+    """The types of connectors there are: each has a pool of its own in Airflow."""
+    return catalogue.names()
+
+
 def ensure(report: Report) -> None:
     """The same, unless it was done already for exactly this code and this machine has its manifest."""
     if _deployed() == fingerprint() and plan.is_deployed():

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -40,7 +41,7 @@ from connectors.contract import (
     WaitUntil,
 )
 from control import connectors, erasure, registry
-from steps.patience import Patience
+from steps.patience import LONGEST_WAIT, Patience, TooLong
 from steps.source import Source
 from warehouse import database, full_reading, landing, lease
 from warehouse.errors import ClarityError, MisuseError
@@ -59,11 +60,12 @@ ALL_STREAMS = "*"
 
 
 class SyncFailed(ClarityError):
-    """Not everything arrived; `summary` tells what did."""
+    """Not everything arrived; `summary` tells what did. `until` is when a vendor will let us in again who named a time
+    and was not waited for."""
 
-    def __init__(self, message: str, summary: dict[str, Any]) -> None:
+    def __init__(self, message: str, summary: dict[str, Any], until: datetime | None = None) -> None:
         super().__init__(message)
-        self.summary = summary
+        self.summary, self.until = summary, until
 
 
 def connectors_of(slug: str) -> list[str]:
@@ -99,12 +101,14 @@ def run(
     *,
     streams: Collection[str] = (),
     accept_fewer: bool = False,
+    longest_wait: timedelta = LONGEST_WAIT,
     report: Report = log.info,
 ) -> dict[str, Any]:
     """Read what is new at the connector, or everything if `full`, and land it. Returns the counts by stream, and notes.
 
     `streams` are those to read, all if empty. A stream that fails does not hold up the others; at the end SyncFailed
     names it and says why. `accept_fewer` takes a full reading for true that holds under half of the one before.
+    A vendor who asks for more than `longest_wait` is not waited for.
     Without a fence of the caller's, the lease is held here.
     """
     tenant = registry.tenant(slug)
@@ -118,6 +122,7 @@ def run(
                 full,
                 streams=streams,
                 accept_fewer=accept_fewer,
+                longest_wait=longest_wait,
                 report=report,
             )
     with database.run_session(tenant.id, autocommit=True, application=f"extract {connector}") as connection:
@@ -133,6 +138,7 @@ def run(
             fence,
             run_id,
             accept_fewer=accept_fewer,
+            longest_wait=longest_wait,
             report=report,
         )
         sync.begin(streams, full)
@@ -146,10 +152,11 @@ def run(
                     f"{slug}: PostgreSQL went away while {connector} was read. What has landed stands, and the next"
                     " sync goes on from there; `clarity status` says whether it is back."
                 ) from None
+            sync.note_time(error)
             sync.failures[ALL_STREAMS] = source.sentence(connector, error)
         sync.end()
     if sync.failures:
-        raise SyncFailed(f"{slug}: the sync of {connector} failed. {_told(sync.failures)}", sync.summary())
+        raise SyncFailed(f"{slug}: the sync of {connector} failed. {_told(sync.failures)}", sync.summary(), sync.until)
     return sync.summary()
 
 
@@ -177,6 +184,7 @@ class _Sync:
     fence: int
     run_id: str
     accept_fewer: bool
+    longest_wait: timedelta
     report: Report
     id: str = field(default_factory=lambda: str(uuid4()))
     wanted: Sequence[str] = ()
@@ -186,6 +194,7 @@ class _Sync:
     notes: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     is_blocked: bool = False
+    until: datetime | None = None
     screen: erasure.Screen | None = None
     # One connection lands for all streams: while it does, the others wait for their vendor.
     hand: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "landing"))
@@ -240,7 +249,7 @@ class _Sync:
             await asyncio.to_thread(self.hand.shutdown)
 
     async def _health(self, client: Connector) -> Health:
-        patience = Patience(lambda line: self.tell(f"{self.type} {line}"))
+        patience = Patience(lambda line: self.tell(f"{self.type} {line}"), self.longest_wait)
         while True:
             try:
                 return await client.check()
@@ -280,7 +289,13 @@ class _Sync:
             raise error
         if isinstance(error, Reauthorise):
             raise Fatal(f"{error} Until then none of its streams is read.") from error
+        self.note_time(error)
         self.failures[stream.name] = self.source.sentence(stream.name, error)
+
+    def note_time(self, error: BaseException) -> None:
+        """Of several times the last: before it something would be refused again."""
+        if isinstance(error, TooLong):
+            self.until = max(error.until, self.until or error.until)
 
     async def _tell_now_and_then(self) -> None:
         while True:
@@ -382,7 +397,7 @@ class _Reading:
         self.ended = False
         self._was_reset = False
         self._refused: set[str] = set()
-        self._patience = Patience(lambda line: sync.tell(f"{sync.type} {stream.name} {line}"))
+        self._patience = Patience(lambda line: sync.tell(f"{sync.type} {stream.name} {line}"), sync.longest_wait)
         self._seen = full_reading.Seen(sync.connection, stream.name) if stream.deletes == "absent" else None
         self._nameless = 0
 

@@ -15,11 +15,19 @@ FIRST_WAIT = 2.0
 LONGEST_WAIT = timedelta(minutes=2)
 
 
+class TooLong(ConnectorError):
+    """The vendor lets us in at `until`, and whoever waits here would hold up others until then."""
+
+    def __init__(self, message: str, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
+
+
 class Patience:
     """Starts anew with every step forward: it is for standing still."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, tell: Callable[[str], None], longest: timedelta = LONGEST_WAIT) -> None:
+        self._tell, self._longest = tell, longest
         self._tries = 0
 
     def moved_on(self) -> None:
@@ -38,12 +46,12 @@ class Patience:
         # streams that were refused together must not come back together
         return FIRST_WAIT * 2.0 ** (self._tries - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret is made of it
 
-    @staticmethod
-    def _until(error: WaitUntil) -> float:
+    def _until(self, error: WaitUntil) -> float:
         left = error.until - datetime.now(UTC)
-        if left > LONGEST_WAIT:
-            raise ConnectorError(
+        if left > self._longest:
+            raise TooLong(
                 f"{error} It can be read again from {error.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC on: what has"
-                " landed stays, and the next sync after that goes on from there."
+                " landed stays, and the next sync after that goes on from there.",
+                error.until,
             ) from error
         return max(0.0, left.total_seconds())

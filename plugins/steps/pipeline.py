@@ -7,7 +7,7 @@ gives it back. Any stage can be killed and run again: what it had committed stan
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from control import access, registry
@@ -17,8 +17,10 @@ from steps import score as scoring_step
 from steps import transform as transforming
 from steps import undo as undoing
 from steps import writeback as writing
-from warehouse import lease
+from steps.patience import LONGEST_WAIT
+from warehouse import database, lease
 from warehouse.errors import ClarityError, MisuseError
+from warehouse.errors import NotNow as NotNow
 
 Report = Callable[[str], None]
 BEFORE_SCORING = ("canonical", "rollups")
@@ -31,9 +33,31 @@ def connectors(slug: str) -> list[str]:
     return extracting.connectors_of(slug)
 
 
-def extract(slug: str, connector: str, run_id: str, *, full: bool = False, report: Report = print) -> dict[str, Any]:
-    with _stage(slug, run_id, f"extract {connector}", exclusive=False, report=report) as held:
-        return extracting.run(slug, connector, run_id, held.fence, full, report=report)
+def extract(
+    slug: str,
+    connector: str,
+    run_id: str,
+    *,
+    full: bool = False,
+    streams: Collection[str] = (),
+    patience: float = lease.DEFAULT_PATIENCE,
+    report: Report = print,
+) -> dict[str, Any]:
+    """Read one connector, of the named streams those that it has. `patience`, in seconds, is for another run and for
+    the vendor alike: NotNow says when it is worth coming again."""
+    wanted = [stream for stream in extracting.streams_of(connector) if stream in streams]
+    if streams and connector not in _chosen_connectors(slug, None, streams):
+        return {"connector": connector, "streams": {}, "notes": ["none of the streams asked for is one of its"]}
+    longest = min(timedelta(seconds=patience), LONGEST_WAIT)
+    with _stage(slug, run_id, f"extract {connector}", exclusive=False, patience=patience, report=report) as held:
+        try:
+            return extracting.run(
+                slug, connector, run_id, held.fence, full, streams=wanted, longest_wait=longest, report=report
+            )
+        except extracting.SyncFailed as failed:
+            if failed.until:
+                raise NotNow(str(failed), failed.until) from failed
+            raise
 
 
 def sync(
@@ -102,15 +126,36 @@ def models(
         conclude(slug, run_id)
 
 
-def score(slug: str, run_id: str, as_of: date) -> dict[str, Any]:
-    with _stage(slug, run_id, "score") as held:
-        return scoring_step.run(held.tenant_id, run_id, held.fence, as_of)
+def score(
+    slug: str,
+    run_id: str,
+    as_of: date,
+    *,
+    dry_run: bool = False,
+    forwards_only: bool = False,
+    patience: float = lease.DEFAULT_PATIENCE,
+    report: Report = print,
+) -> dict[str, Any]:
+    """Compute candidates as of the day. `forwards_only`: a day before the one in force is looked at, not published."""
+    with _stage(slug, run_id, "score", patience=patience, report=report) as held:
+        return scoring_step.run(held.tenant_id, run_id, held.fence, as_of, dry_run=dry_run, forwards_only=forwards_only)
 
 
 def publish(slug: str, run_id: str) -> dict[str, Any]:
     with _stage(slug, run_id, "publish") as held:
         published = publishing.run(held.tenant_id, run_id, held.fence)
         return {**published, "marts": transforming.run(slug, run_id, held.fence, select=AFTER_PUBLICATION)}
+
+
+def no_writeback(slug: str) -> str:
+    """Why there is nothing to write back; nothing if the writeback has to see for itself."""
+    tenant_id = registry.tenant(slug).id
+    with database.run_session(tenant_id, application="writeback") as connection:
+        try:
+            return writing.off_because(connection, tenant_id)
+        except ClarityError:
+            # a configuration that can't work: it says so itself, and its task fails for it
+            return ""
 
 
 def writeback(slug: str, run_id: str, *, report: Report = print) -> dict[str, Any]:
@@ -204,10 +249,18 @@ def _chosen_connectors(slug: str, connector: str | None, streams: Collection[str
 
 @contextmanager
 def _stage(
-    slug: str, run_id: str, name: str, *, exclusive: bool = True, report: Report = print
+    slug: str,
+    run_id: str,
+    name: str,
+    *,
+    exclusive: bool = True,
+    patience: float = lease.DEFAULT_PATIENCE,
+    report: Report = print,
 ) -> Iterator[lease.Held]:
     tenant = _runnable(slug)
-    with lease.hold(tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, report=report) as held:
+    with lease.hold(
+        tenant.id, run_id, stage=name, exclusive=exclusive, keep=True, patience=patience, report=report
+    ) as held:
         yield held
 
 

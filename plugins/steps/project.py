@@ -3,10 +3,12 @@
 Importing dbt takes a second and parsing the project some more. A tenant's run needs neither (steps/plan.py).
 """
 
+import hashlib
 import os
 import tempfile
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +21,7 @@ from dbt.artifacts.schemas.results import NodeStatus
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import CompiledNode, ModelNode
+from dbt.flags import get_flags, set_flags
 from dbt.parser.manifest import extended_mashumaro_encoder, extended_mashumuro_decoder
 from psycopg.conninfo import conninfo_to_dict
 
@@ -176,13 +179,16 @@ def parse(folder: Path) -> Manifest:
     """The project in the working tree. Parsed anew unless it is to the letter what was last parsed here: on top of
     another state dbt keeps traces of what a file said then.
     """
-    file = folder / f"parsed-{plan.as_it_is().fingerprint}.msgpack"
+    # what is parsed names the database
+    database_name = hashlib.sha256(os.environ["CLARITY_DBT_DBNAME"].encode()).hexdigest()[:8]
+    file = folder / f"parsed-{plan.as_it_is().fingerprint}-{database_name}.msgpack"
     if file.is_file():
         return restored(file.read_bytes())
     parsed = invoke(folder, ["parse", "--target", "deploy", "--no-partial-parse"])
     if not isinstance(parsed.result, Manifest):
         raise ClarityError(f"the dbt project can't be parsed: {reason(str(parsed.exception))}")
-    for outdated in folder.glob("parsed-*"):
+    # the last one stays: who takes an edit back finds it
+    for outdated in sorted(folder.glob("parsed-*"), key=lambda known: known.stat().st_mtime)[:-1]:
         outdated.unlink(missing_ok=True)
     plan.keep(file, packed(parsed.result))
     return parsed.result
@@ -214,6 +220,14 @@ def reason(message: str | None) -> str:
 def manifest() -> Manifest:
     """Of what is deployed. A copy for one invocation: dbt keeps what it compiled in it."""
     return restored(_bytes(_manifest_file(plan.deployed())))
+
+
+def write(known: Manifest, file: Path) -> None:
+    """As JSON, which is how other dbt commands read it as a state."""
+    # dbt notes in it whether it may phone home, and asks for that what its last command in this process was told
+    if not hasattr(get_flags(), "SEND_ANONYMOUS_USAGE_STATS"):  # type: ignore[no-untyped-call]
+        set_flags(Namespace(SEND_ANONYMOUS_USAGE_STATS=False))  # type: ignore[no-untyped-call]
+    known.writable_manifest().write(str(file))
 
 
 def packed(known: Manifest) -> bytes:

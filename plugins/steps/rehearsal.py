@@ -178,7 +178,7 @@ def live_state() -> Path:
     stamp = folder / "made-of"
     if not stamp.is_file() or stamp.read_text() != fingerprint:
         folder.mkdir(parents=True, exist_ok=True)
-        project.manifest().writable_manifest().write(str(folder / "manifest.json"))
+        project.write(project.manifest(), folder / "manifest.json")
         stamp.write_text(fingerprint)
     return folder
 

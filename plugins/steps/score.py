@@ -45,6 +45,7 @@ CANDIDATES: dict[str, LiteralString] = {
     "is_material": "boolean",
     "score_breakdown": "jsonb",
 }
+_MOVE = ("from", "to", "scores")
 _SCORES = ("fit_score", "engagement_score", "combined_score")
 
 # A deal's contacts and stages come from tables without a trigger; what they come to is written down when it changes.
@@ -105,6 +106,20 @@ on conflict (tenant_id) do update set
 """
 
 
+# A candidate without a score in force, and a score in force whose tier is another, are what people ask about first.
+_WOULD_MOVE = """
+select coalesce(e.tier, 'none'), c.tier, count(*)
+from scores.score_candidates as c
+left join scores.engagements as e
+    on e.tenant_id = c.tenant_id and e.entity_type = c.entity_type and e.entity_id = c.entity_id
+where c.tenant_id = %(tenant)s
+    and (c.fit_score, c.engagement_score, c.combined_score, c.tier)
+    is distinct from (e.fit_score, e.engagement_score, e.combined_score, e.tier)
+group by 1, 2
+order by 1, 2
+"""
+
+
 @dataclass(frozen=True)
 class Extent:
     """How much is to be scored. `news` are the accounts, and people without one, of which something changed."""
@@ -114,8 +129,14 @@ class Extent:
     news: frozenset[str]
 
 
-def run(tenant_id: str, run_id: str, fence: int, as_of: date) -> dict[str, Any]:
-    """Replace the tenant's candidates by what its scores as of the day would change. Published scores stay."""
+def run(
+    tenant_id: str, run_id: str, fence: int, as_of: date, *, dry_run: bool = False, forwards_only: bool = False
+) -> dict[str, Any]:
+    """Replace the tenant's candidates by what its scores as of the day would change. Published scores stay.
+
+    A dry run keeps nothing, and says what would move. So does, if it goes `forwards_only`, a run for a day before the
+    one that the scores in force are of: readers do not go back in time because an old night is run again.
+    """
     with database.run_session(tenant_id, application="score") as connection:
         rules = Rules.of(connection, tenant_id)
         mark = _last_mark(connection, tenant_id)
@@ -128,16 +149,22 @@ def run(tenant_id: str, run_id: str, fence: int, as_of: date) -> dict[str, Any]:
         # before anything is read: what changes from here on is noted again, for the next run
         news = connection.execute("delete from scores.unscored where tenant_id = %s returning id", [tenant_id])
         everything = mark is None or not mark.is_published or mark.rules != rules.digest
+        is_past = forwards_only and mark is not None and as_of < mark.as_of
         same_day = mark is not None and mark.as_of == as_of and not everything
         extent = Extent(everything, same_day, frozenset(one for (one,) in news))
         if extent.only_unscored and not extent.news:
-            return {"as_of": as_of.isoformat(), "scored": {}, "candidates": 0}
+            return {"as_of": as_of.isoformat(), "scored": {}, "candidates": 0, "kept": not dry_run}
         scored, candidates = _replace_candidates(connection, tenant_id, run_id, as_of, rules, extent)
         connection.execute(
             _MARK.encode(),
             {"tenant": tenant_id, "run": run_id, "as_of": as_of, "rules": rules.digest, "candidates": candidates},
         )
-    return {"as_of": as_of.isoformat(), "scored": scored, "candidates": candidates}
+        summary = {"as_of": as_of.isoformat(), "scored": scored, "candidates": candidates}
+        if not dry_run and not is_past:
+            return {**summary, "kept": True}
+        moves = connection.execute(_WOULD_MOVE.encode(), {"tenant": tenant_id}).fetchall()
+        connection.rollback()
+    return {**summary, "kept": False, "would_move": [dict(zip(_MOVE, move, strict=True)) for move in moves]}
 
 
 @dataclass(frozen=True)

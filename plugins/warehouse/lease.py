@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import psycopg
 
 from warehouse import database
-from warehouse.errors import ClarityError
+from warehouse.errors import ClarityError, NotNow
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ EXPIRES_AFTER = 45.0
 # how long a run keeps the lease between two of its tasks, while the scheduler starts the next
 BETWEEN_TASKS = 90.0
 DEFAULT_PATIENCE = 15 * 60.0
+LOOK_AGAIN_AFTER = timedelta(seconds=30)
 
 
 class LeaseLost(ClarityError):
@@ -127,9 +129,10 @@ def _acquire(
             return Held(tenant_id, holder, fence)
         other = f"{owner[0]} ({owner[1]})" if owner else "a run that is just ending"
         if time.monotonic() >= deadline:
-            raise ClarityError(
+            raise NotNow(
                 f"another run has this tenant: {other}. Wait until it ends; if it is dead, its lease expires within"
-                f" {BETWEEN_TASKS:.0f} seconds and the same command works then"
+                f" {BETWEEN_TASKS:.0f} seconds and the same command works then",
+                datetime.now(UTC) + LOOK_AGAIN_AFTER,
             )
         if not told:
             report(f"waiting for another run of this tenant: {other}")

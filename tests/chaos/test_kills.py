@@ -1,4 +1,6 @@
-"""PostgreSQL, the scheduler, a task: killed with -9 in the middle of a run. After `clarity up` the run ends right.
+"""A whole platform: it follows the registry without a restart, and it ends right whatever is killed.
+
+PostgreSQL, a task, any process of Airflow: killed with -9 in the middle of a run. After `clarity up` it ends right.
 
 CHAOS_KILLS says how often (3 in `make test`, 50 in `make chaos`), CHAOS_SEED repeats a sequence.
 """
@@ -17,6 +19,8 @@ import pytest
 from cli import platform as platform_commands
 from cli import processes, supervisor
 from cli.airflow_api import SETTLED, Airflow
+from control import settings, tenants
+from docs import take_screenshots
 from sandbox import companies
 from steps import pipeline, provision
 from tests.chaos.conftest import KILLS, SEED, silent
@@ -25,10 +29,13 @@ from tests.end_to_end.content import content
 from warehouse import server
 from warehouse.errors import ClarityError
 
-VICTIMS = ("postgresql", "scheduler", "task")
+# the first ones are those of a short sequence
+VICTIMS = ("postgresql", "scheduler", "task", "dag-processor", "api-server", "triggerer")
 PATIENCE = 300
-# connectors, extract, transform, score, publish; the last one is over too soon to be sure of it
-TASKS = 5
+# new, changed, paused and deleted tenants show in Airflow
+WITHIN = 60
+# extract, transform, score, publish; the last one is over too soon to be sure of it
+TASKS = 4
 
 
 @dataclass
@@ -52,6 +59,64 @@ def company(home: Path) -> Company:
     return Company(tenant_id, slug, folder)
 
 
+def test_new_changed_paused_and_deleted_tenants_show_within_a_minute(running: Path) -> None:
+    airflow = Airflow()
+    changed, paused, gone = (company(running) for _ in range(3))
+    began = time.monotonic()
+    new = dags_of(changed) + dags_of(paused) + dags_of(gone)
+    wait_until(lambda: all(airflow.has_dag(dag, tag="source:files") for dag in new), WITHIN)
+    print(f"\nfleet: new tenants are there after {time.monotonic() - began:.0f} s")
+
+    settings.change(changed.id, actor="system:tests", assignments=["timezone=Asia/Kathmandu"])
+    tenants.set_paused(paused.id, True, actor="system:tests")
+    tenants.delete(gone.id, actor="system:tests")
+    began = time.monotonic()
+    wait_until(
+        lambda: (
+            all("Asia/Kathmandu" in airflow.dag(dag)["doc_md"] for dag in dags_of(changed))
+            and all(airflow.has_dag(dag, tag="paused") for dag in dags_of(paused))
+            and not set(dags_of(gone)) & set(airflow.dags())
+        ),
+        WITHIN,
+    )
+    print(f"fleet: changes are there after {time.monotonic() - began:.0f} s")
+    assert all(airflow.dag(dag)["timetable_summary"] is None for dag in dags_of(paused))
+
+
+def dags_of(tenant: Company) -> list[str]:
+    return [f"pipeline__{tenant.slug}", f"rescore__{tenant.slug}"]
+
+
+def test_the_pictures_of_a_finished_run_are_taken(running: Path, tmp_path: Path) -> None:
+    airflow, tenant = Airflow(), company(running)
+    dag_id = f"pipeline__{tenant.slug}"
+    wait_until(lambda: airflow.has_dag(dag_id, tag="source:files"), WITHIN)
+    run_id = airflow.trigger(dag_id, {"as_of": TODAY.isoformat()})
+    assert ending(airflow, dag_id, run_id) == "success"
+    graph, grid = take_screenshots.take(dag_id, run_id, tmp_path)
+    for image in (graph, grid):
+        assert image.read_bytes().startswith(b"\x89PNG")
+        assert image.stat().st_size > 20_000, "the page is empty"
+
+
+def test_backfilled_nights_are_scored_as_of_their_days_and_published_to_nobody(running: Path) -> None:
+    airflow, tenant = Airflow(), company(running)
+    pipeline.run(tenant.slug, as_of=TODAY)
+    before = content(tenant)
+    dag_id = f"rescore__{tenant.slug}"
+    wait_until(lambda: airflow.has_dag(dag_id), WITHIN)
+    runs = airflow.backfill(dag_id, "2026-02-07T00:00:00Z", "2026-02-09T00:00:00Z")
+    looked = []
+    for run_id in runs:
+        assert ending(airflow, dag_id, run_id) == "success"
+        looked.append(airflow.returned(dag_id, run_id, "score"))
+        states = {task.name: task.state for task in airflow.tasks(dag_id, run_id)}
+        assert states == {"score": "success", "publish": "skipped", "writeback": "skipped", "conclude": "success"}
+    assert [(summary["as_of"], summary["kept"]) for summary in looked] == [("2026-02-07", False), ("2026-02-08", False)]
+    assert all(summary["would_move"] for summary in looked)
+    assert content(tenant) == before
+
+
 @pytest.mark.timeout(60 + 360 * KILLS)
 def test_a_run_that_lost_a_process_ends_as_if_nothing_had_happened(running: Path) -> None:
     print(f"\nchaos: {KILLS} kills, CHAOS_SEED={SEED}")
@@ -59,7 +124,7 @@ def test_a_run_that_lost_a_process_ends_as_if_nothing_had_happened(running: Path
     # two tenants with the same world: one runs in Airflow and is wounded, the other runs undisturbed
     wounded, spared = company(running), company(running)
     dag_id = f"pipeline__{wounded.slug}"
-    wait_until(lambda: airflow.has_dag(dag_id), 60)
+    wait_until(lambda: airflow.has_dag(dag_id, tag="source:files"), 60)
     began = time.monotonic()
     assert ending(airflow, dag_id, airflow.trigger(dag_id, {"as_of": TODAY.isoformat()})) == "success"
     duration = time.monotonic() - began
@@ -91,6 +156,7 @@ def test_a_run_that_lost_a_process_ends_as_if_nothing_had_happened(running: Path
         assert state == "success", post_mortem(airflow, dag_id, run_id)
         pipeline.run(spared.slug, as_of=day)
         assert content(wounded) == content(spared)
+    wait_until(lambda: airflow.unfinished(dag_id) == [], PATIENCE)
 
 
 def kill(victim: str, place: int = 1) -> str:
@@ -100,10 +166,10 @@ def kill(victim: str, place: int = 1) -> str:
         assert pid is not None
         target = psutil.Process(pid)
     else:
-        scheduler = processes.recorded("scheduler")
-        assert scheduler is not None
-        assert scheduler.pid is not None
-        target = psutil.Process(scheduler.pid)
+        component = processes.recorded("scheduler" if victim == "task" else victim)
+        assert component is not None
+        assert component.pid is not None
+        target = psutil.Process(component.pid)
         if victim == "task":
             target = task_number(place, target)
     name = f"{victim} {target.pid}"

@@ -136,6 +136,7 @@ NAMED_OTHERWISE = {
     "audit": "audit.read",
     "prove": "tenant.prove",
     "run": "run.start",
+    "why-red": "run.show",
     "explain": "score.show",
     "sync": "run.start",
     "transform": "run.start",

@@ -115,7 +115,7 @@ class Meanwhile:
                     work(run, tenant_id, type_)
             except ClarityError as error:
                 self.failures.append(f"{tenant_id} {type_}: {error}")
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     def _open(self, run: psycopg.Connection, tenant_id: str, type_: str) -> None:
         connectors.open_connector(run, tenant_id, type_)

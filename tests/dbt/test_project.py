@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from scoring.configs import DEFAULT_SIGNALS
 from steps import project
@@ -53,6 +55,22 @@ def layer_of(manifest: Any, unique_id: str) -> str:
 def is_plain(node: Any) -> bool:
     """Staging and unions only name columns, for all that macros do there has tests of its own."""
     return node.name.startswith("stg_") or node.name.endswith("__unioned") or not LOGIC.search(node.raw_code)
+
+
+def test_a_project_parsed_for_one_database_is_not_taken_for_another(
+    manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+
+    def parse(_folder: Path, _command: list[str]) -> SimpleNamespace:
+        parsed.append(os.environ["CLARITY_DBT_DBNAME"])
+        return SimpleNamespace(result=manifest)
+
+    monkeypatch.setattr(project, "invoke", parse)
+    for name in ("one", "another", "one"):
+        with project.session(make_conninfo(database.owner_conninfo(), dbname=name)):
+            project.parse(tmp_path)
+    assert parsed == ["one", "another"]
 
 
 def test_a_model_reads_only_the_layers_drawn_for_it(manifest: Any) -> None:

@@ -26,7 +26,7 @@ from sandbox import companies
 from steps import pipeline
 from tests.chaos.conftest import silent
 from tests.chaos.test_kills import ending, wait_until
-from tests.conftest import temporary_home
+from tests.conftest import parsed_already, temporary_home
 from tests.control import vault
 from tests.end_to_end.conftest import TODAY
 from warehouse import database, keys, server
@@ -68,11 +68,12 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
                 sql.SQL("create role operator login createrole createdb password {}").format(sql.Literal(verifier))
             )
         url = database.url(
-            make_conninfo(host=address.host, port=address.port, user="operator", password=password, dbname="gtm")
+            make_conninfo(host=address.host, port=address.port, user="operator", password=password, dbname="clarity")
         )
         with temporary_home() as folder:
             made.homes = (of_server, folder)
             fill_secrets(made, folder, "platform")
+            parsed_already(folder)
             monkeypatch.setenv(database.URL_VARIABLE, url)
             monkeypatch.setenv(keys.KEYS_VARIABLE, f"new:{made.canary('new key')},old:{made.canary('old key')}")
             monkeypatch.setenv(keys.SINGLE_KEY_VARIABLE, made.canary("single key"))
@@ -232,15 +233,19 @@ def test_no_secret_is_found_anywhere_after_a_full_run(
     go_wrong(platform, tenant_id, monkeypatch)
 
     airflow = Airflow()
-    wait_until(lambda: airflow.has_dag("pipeline__guarded"), 60)
+    wait_until(lambda: airflow.has_dag("pipeline__guarded", tag="source:vault"), 60)
     # Airflow's own processes know no vault: its extract fails there, the rest of the run goes on
     run_id = airflow.trigger("pipeline__guarded", {"as_of": TODAY.isoformat()})
     assert ending(airflow, "pipeline__guarded", run_id) == "failed"
     states = {task.name: task.state for task in airflow.tasks("pipeline__guarded", run_id)}
     assert "success" in states.values()
 
+    why = clarity(platform, "why-red", "guarded")
+    assert "extract vault: " in why
+
     for words in (
         ("status",),
+        ("why-red", f"pipeline__guarded/{run_id}"),
         ("tenant", "list"),
         ("connector", "list", "guarded"),
         ("connector", "show", "guarded", "vault"),

@@ -241,3 +241,16 @@ def said(connection: psycopg.Connection, statement: str) -> Any:
         return row[0] if row else None
     except psycopg.Error:
         return None
+
+
+def test_a_password_that_people_carry_is_hashed_often_and_a_derived_one_once(
+    logins: dict[str, Login], admin: psycopg.Connection
+) -> None:
+    hashed: dict[str, int] = dict(
+        admin.execute(
+            "select rolname, split_part(split_part(rolpassword, ':', 1), '$', 2)::int from pg_authid"
+            " where rolpassword is not null"
+        ).fetchall()
+    )
+    assert {kind: hashed[login.name] for kind, login in logins.items()} == {"run": 1, "control": 1, "bi": 4096}
+    assert hashed[database.OWNER] == 1

@@ -3,7 +3,7 @@
 from warehouse.migrate import run_sql
 
 revision = "0014"
-down_revision = "0009"
+down_revision = "0010"
 
 
 def upgrade() -> None:
