@@ -3,7 +3,7 @@
 import argparse
 from threading import Event
 
-from sandbox import clerk, customerio, fathom
+from sandbox import clerk, customerio, fathom, graph
 from sandbox.customerio import Workspace
 from sandbox.fathom import Studio
 from sandbox.salesforce import Faults, Org, serve
@@ -27,6 +27,16 @@ The secret key is sk_test_sandbox. Another process makes things happen by POST w
   {"do": "join", "with": ["org_...", "ann@acme.example", "org:admin"]}
   {"do": "rename" | "describe" | "dissolve" | "leave" | "refuse", "with": [...]}
 and reads /_sandbox/calls and /_sandbox/events.
+"""
+
+GRAPH_GUIDE = """\
+Directory sandbox-directory, client id sandbox-client, secret sandbox-secret. base_url ends in /v1.0.
+
+Another process drives it by POST with JSON:
+  /_sandbox/advance   {"days": 1}
+  /_sandbox/mutate    {"do": "receive", "with": [{"name": "Ada", "address": "ada@acme.example"}], "values": {"to": 1}}
+  /_sandbox/faults    {"rates": {"429": 0.05, "lost": 0.01}} or {"next": "timeout", "containing": "/delta"}
+and reads /_sandbox/log.
 """
 
 
@@ -62,8 +72,24 @@ def main(arguments: list[str] | None = None) -> None:
     meetings.add_argument("--seed", type=int, default=1, help="the same seed gives the same meetings as in salesforce")
     meetings.add_argument("--accounts", type=int, default=20)
     meetings.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
+    microsoft = vendors.add_parser(
+        "graph",
+        help="the mailboxes and calendars of the same people: Microsoft 365",
+        epilog=GRAPH_GUIDE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    microsoft.add_argument("--port", type=int, default=8044, help="0 for any free one (default: %(default)s)")
+    microsoft.add_argument("--seed", type=int, default=1, help="the same seed gives the same mailboxes")
+    microsoft.add_argument("--accounts", type=int, default=20)
+    microsoft.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
     chosen = parser.parse_args(arguments)
-    stands = {"clerk": _clerk, "customerio": _customerio, "fathom": _fathom, "salesforce": _salesforce}
+    stands = {
+        "clerk": _clerk,
+        "customerio": _customerio,
+        "fathom": _fathom,
+        "graph": _graph,
+        "salesforce": _salesforce,
+    }
     stands[chosen.vendor](chosen)
 
 
@@ -90,6 +116,14 @@ def _customerio(chosen: argparse.Namespace) -> None:
     with customerio.serve(workspace, faults, port=chosen.port) as served:
         print(f"The App API key is {workspace.api_key}", flush=True)
         _stand("Customer.io", served.url)
+
+
+def _graph(chosen: argparse.Namespace) -> None:
+    faults = graph.Faults(chosen.seed)
+    if chosen.faults:
+        faults.everything(chosen.faults)
+    with graph.serve(graph.Directory(chosen.seed, chosen.accounts), faults, port=chosen.port) as served:
+        _stand("Microsoft 365", served.url)
 
 
 def _salesforce(chosen: argparse.Namespace) -> None:

@@ -187,6 +187,18 @@ def allow_domains(
     return allowed, purged
 
 
+def note_own_domain(connection: psycopg.Connection, tenant_id: str, name: str) -> None:
+    """Of which domain the tenant's own people are: mail among colleagues is never read."""
+    own = domain(name)
+    if own in _locked(connection, tenant_id).domains:
+        raise MisuseError(f"{own} is an allowed domain: take it from the list first, `clarity connector allow-domains`")
+    connection.execute(
+        "update control.o365_config set tenant_o365_domain = %s where tenant_id = %s and"
+        " tenant_o365_domain is distinct from %s",
+        [own, tenant_id, own],
+    )
+
+
 def domain(text: str) -> str:
     """The domain in lower case, as the domain name system spells it: `München.DE` is `xn--mnchen-3ya.de`."""
     lowered = text.strip().rstrip(".").lower()

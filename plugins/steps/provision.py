@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors import catalogue
 from connectors.contract import ConnectorError
-from control import access, configs, connectors, tenants
+from control import access, configs, connectors, consent, tenants
 from control.content import refuse_unstorable, shown
 from scoring.configs import ConfigError, default_configs, read_configs
 from warehouse import database
@@ -43,9 +43,12 @@ def add_connector(tenant_id: str, connector_type: str, config: dict[str, Any], *
         kept = {key: value for key, value in known.items() if catalogue.is_secret(connector_type, key)}
         complete = {**kept, **config}
         catalogue.connect(connector_type, complete)
-        return connectors.add(
+        connector_id = connectors.add(
             connection, tenant_id=tenant_id, connector_type=connector_type, config=complete, actor=actor
         )
+        if connector_type == consent.MAIL:
+            consent.note_own_domain(connection, tenant_id, complete["own_domain"])
+        return connector_id
 
 
 def show_connector(tenant_id: str, connector_type: str, *, actor: str) -> dict[str, dict[str, Any]]:

@@ -331,7 +331,7 @@ def _chosen(request: Request, item: dict[str, Any], select: str | None = None) -
     wanted = select or request.query_params.get("$select")
     if not wanted:
         return item
-    return {name: item[name] for name in ("id", *wanted.split(",")) if name in item}
+    return {name: item[name] for name in ("@odata.type", "id", *wanted.split(",")) if name in item}
 
 
 def _id_in_folder(item: dict[str, Any]) -> str:

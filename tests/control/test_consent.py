@@ -213,6 +213,7 @@ def test_a_shorter_list_removes_what_it_leaves_out_and_of_nobody_else(
     assert by_words(left(admin, tenant)) == by_words(ACME_ALONE)
     assert by_words(left(admin, other_tenant)) == by_words(ALL)
     counts = {
+        "raw.o365__events": 0,
         "raw.o365__messages": 4,
         "quality.quarantine": 1,
         "quality.failures": 0,

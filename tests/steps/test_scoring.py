@@ -454,7 +454,7 @@ def test_somebody_discovered_becomes_the_person_whom_the_crm_learns_of(
     group = member[0]
     admin.execute(
         "insert into scores.buying_group_members (id, tenant_id, buying_group_id, discovered_email, is_discovered,"
-        " discovery_source) values ('found', %s, %s, 'New@Company.example', true, 'o365')",
+        " discovery_source) values ('found', %s, %s, 'New@Company.example', true, 'delivrai')",
         [people.id, group],
     )
     run(people, AS_OF + timedelta(days=1))

@@ -59,12 +59,12 @@ class Api:
             ('IdType="ImmutableId"', 'outlook.timezone="UTC"', f"odata.maxpagesize={config.page_size}")
         )
 
-    async def users(self, most: int = MOST_USERS_PER_PAGE) -> list[User]:
-        """Everybody in the directory who has an address; `most` are enough to see whether one may ask."""
-        path = f"/users?$select={','.join(USER)}&$top={min(most, MOST_USERS_PER_PAGE)}"
+    async def users(self, *, only_some: bool = False) -> list[User]:
+        """Everybody in the directory who has an address; some are enough to see whether one may ask."""
+        path = f"/users?$select={','.join(USER)}&$top={MOST_USERS_PER_PAGE}"
         found: list[User] = []
         guard = RepeatGuard("Reading the users of Microsoft 365")
-        while path and len(found) < most:
+        while path and not (only_some and found):
             guard.follow(path)
             told = _page((await self._http.send("GET", path)).told)
             found += [User(str(row["id"]), str(row["mail"]).lower()) for row in told["value"] if row.get("mail")]

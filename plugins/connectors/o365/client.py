@@ -59,7 +59,7 @@ class Client:
             return Health(False, NOT_ACCEPTED, is_blocked=True)
         try:
             async with self.api() as api:
-                users = await api.users(most=1)
+                users = await api.users(only_some=True)
         except ConnectorError as error:
             return Health(False, str(error))
         if not users:

@@ -12,6 +12,7 @@ from connectors.o365.counterparts import Allowlist, Counterpart, once_each
 RECEIVED, SENT, COPIED = "Mail received", "Mail sent", "Mail copied"
 # A conversation index begins with the same 22 bytes in every mailbox, then comes a piece per answer.
 THREAD_HEADER = 22
+_PLAIN_BASE64 = str.maketrans("-_", "+/")
 
 
 def records(message: Mapping[str, Any], user: str, allowed: Allowlist, since: datetime) -> Iterator[Record | Rejected]:
@@ -79,7 +80,9 @@ def _thread(message: Mapping[str, Any]) -> str | None:
     """What the mails of a conversation have in common, the same in every mailbox where Graph tells the index."""
     index = message.get("conversationIndex")
     try:
-        header = base64.b64decode(index, validate=True)[:THREAD_HEADER] if isinstance(index, str) else b""
+        # either alphabet of base64 is met
+        plain = index.translate(_PLAIN_BASE64) if isinstance(index, str) else ""
+        header = base64.b64decode(plain, validate=True)[:THREAD_HEADER]
     except (binascii.Error, ValueError):
         header = b""
     if len(header) == THREAD_HEADER:

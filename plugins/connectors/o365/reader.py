@@ -27,7 +27,7 @@ MOST_LOSSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One page of one place: how the place stands after it, and what it brought. None: there is no such place."""
+    """One page of one place: how the place stands after it, and what it brought. None: it is not open."""
 
     name: str
     place: Place | None
@@ -67,9 +67,7 @@ class Reader:
         async with aclosing(_side_by_side(walking)) as steps:
             async for step in steps:
                 is_any_open = is_any_open or step.place is not None
-                if step.place is None:
-                    places.pop(step.name, None)
-                else:
+                if step.place is not None:
                     places[step.name] = step.place
                 notes += [step.note] if step.note else []
                 if step.records or step.rejected:

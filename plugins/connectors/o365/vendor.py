@@ -64,6 +64,8 @@ GRAPH = Vendor(
         "ErrorAccessDenied": Advice(Refused, "An application access policy may close this mailbox."),
     },
     concurrency=8,
+    # policies of the directory may end a token before its hour is over, and every stream finds that out by itself
+    fresh_logins=8,
 )
 
 

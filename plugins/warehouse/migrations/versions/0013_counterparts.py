@@ -2,9 +2,9 @@
 
 from warehouse.migrate import run_sql
 
-revision = "0014"
+revision = "0013"
 down_revision = "0012"
 
 
 def upgrade() -> None:
-    run_sql("0014_counterparts.sql")
+    run_sql("0013_counterparts.sql")
