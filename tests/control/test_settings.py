@@ -74,6 +74,16 @@ def test_a_tenant_that_says_nothing_has_the_platforms_settings(tenant: Tenant) -
         "bots.userAgents": ([], "default"),
         "domains.personal": ([], "default"),
         "buyingGroups.solutionField": (None, "default"),
+        "quality.maxVolumeFactor": (10.0, "default"),
+        "quality.maxVolumeDrop": (0.3, "default"),
+        "quality.maxNullShareRise": (0.2, "default"),
+        "quality.maxImpossibleShare": (0.05, "default"),
+        "quality.maxRejectedShare": (0.1, "default"),
+        "quality.maxMeanShift": (15.0, "default"),
+        "quality.maxSpreadFactor": (2.0, "default"),
+        "quality.maxTierShareShift": (0.25, "default"),
+        "quality.freshnessHours": (48.0, "default"),
+        "quality.requiredSources": ([], "default"),
     }
 
 

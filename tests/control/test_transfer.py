@@ -37,7 +37,14 @@ VALUES = {
     "numeric": "12.3400",
     "double precision": "0.1",
 }
-WORDS = {"role": "'viewer'", "kind": "'email'", "outcome": "'written'"}
+WORDS = {
+    "role": "'viewer'",
+    "kind": "'email'",
+    "outcome": "'written'",
+    "severity": "'failure'",
+    "suite": "'raw'",
+    "verdict": "'pass'",
+}
 
 
 @pytest.fixture
