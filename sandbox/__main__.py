@@ -104,8 +104,7 @@ def _fathom(chosen: argparse.Namespace) -> None:
         faults.everything(chosen.faults, without=("expired", "quota"))
     studio = Studio(chosen.seed, chosen.accounts)
     with fathom.serve(studio, faults, port=chosen.port) as served:
-        print(f"The API key is {studio.api_key}", flush=True)
-        _stand("Fathom", served.url)
+        _stand("Fathom", served.url, f"The API key is {studio.api_key}. ")
 
 
 def _customerio(chosen: argparse.Namespace) -> None:
@@ -114,8 +113,7 @@ def _customerio(chosen: argparse.Namespace) -> None:
         faults.everything(chosen.faults, without=("expired", "quota"))
     workspace = Workspace(chosen.seed, chosen.accounts)
     with customerio.serve(workspace, faults, port=chosen.port) as served:
-        print(f"The App API key is {workspace.api_key}", flush=True)
-        _stand("Customer.io", served.url)
+        _stand("Customer.io", served.url, f"The App API key is {workspace.api_key}. ")
 
 
 def _graph(chosen: argparse.Namespace) -> None:
@@ -136,8 +134,9 @@ def _salesforce(chosen: argparse.Namespace) -> None:
         _stand("Salesforce", served.url)
 
 
-def _stand(vendor: str, url: str) -> None:
-    print(f"{vendor} stands at {url}", flush=True)
+def _stand(vendor: str, url: str, first: str = "") -> None:
+    # on one line, which ends with the address: whoever started this as a process reads it there
+    print(f"{first}{vendor} stands at {url}", flush=True)
     try:
         Event().wait()
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ def test_each_model_of_a_run_is_a_row_of_model_runs(landed: Pipeline) -> None:
     assert [model for model, _, _ in models] == [
         "accounts",
         "activities",
+        "fathom_meetings",
         "identities",
         "opportunities",
         "people",

@@ -182,7 +182,10 @@ def test_scoring_only_what_changed_comes_to_the_same_as_scoring_everything(
 
 def test_with_nothing_new_on_the_same_day_nothing_is_scored(people: Tenant) -> None:
     run(people)
-    assert run(people) == ({"as_of": "2026-03-10", "scored": {}, "candidates": 0}, publish.NOTHING)
+    assert run(people) == (
+        {"as_of": "2026-03-10", "scored": {}, "candidates": 0, "kept": True},
+        publish.NOTHING,
+    )
 
 
 def test_the_next_day_rewrites_the_scores_that_sank_and_leaves_the_others(

@@ -167,7 +167,9 @@ def test_the_receivers_login_can_do_nothing_else(customer: Customer, endpoint: E
 
 
 def test_only_who_sends_webhooks_has_an_endpoint(customer: Customer) -> None:
-    with pytest.raises(MisuseError, match="salesforce sends no webhooks; of the connectors these do: files"):
+    with pytest.raises(
+        MisuseError, match="salesforce sends no webhooks; of the connectors these do: customerio, fathom, files"
+    ):
         webhooks.endpoint(customer.tenant.slug, "salesforce", actor=SYSTEM)
     with pytest.raises(ClarityError, match=r"ann is no member of this tenant; connector\.webhook needs the role admin"):
         webhooks.endpoint(customer.tenant.slug, "files", actor="ann")
