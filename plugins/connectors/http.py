@@ -12,15 +12,15 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from math import inf
 from random import Random
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 import orjson
@@ -124,6 +124,11 @@ class Patience:
     total: float = 180
     attempts: int = 8
     backoff: float = 0.5
+
+    @classmethod
+    def of(cls, *, seconds: float, attempts: int, backoff: float) -> "Patience":
+        """As a connector's configuration says it: so long for an attempt. Nobody takes long to open the door."""
+        return cls(connect=min(10.0, seconds), read=seconds, total=seconds, attempts=attempts, backoff=backoff)
 
 
 def _now() -> datetime:
@@ -516,6 +521,36 @@ class Http:
             or f"status {answer.status}, no reason given"
         )
         return self.redacted(text)[:LONGEST_QUOTATION].rstrip(". ")
+
+
+A = TypeVar("A")
+
+
+class Shared(Generic[A]):
+    """A vendor's API for all who use it at a time: opened by the first of them, closed behind the last."""
+
+    def __init__(
+        self, http: Callable[[], Http], api: Callable[[Http], A], close: Callable[[A], None] = lambda _api: None
+    ) -> None:
+        self._make_http, self._make_api, self._close = http, api, close
+        self._open: tuple[Http, A] | None = None
+        self._users = 0
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[A]:
+        if self._open is None:
+            http = self._make_http()
+            self._open = http, self._make_api(http)
+        http, api = self._open
+        self._users += 1
+        try:
+            yield api
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                self._open = None
+                self._close(api)
+                await http.aclose()
 
 
 @cache

@@ -112,7 +112,10 @@ class _Erasure:
         self.removed: dict[str, int] = {}
         self.cleared: dict[str, int] = {}
         self.screens: dict[str, Screen] = {}
-        self.streams = _streams_of_people(connection)
+        self.streams = [
+            (connector, stream)
+            for connector, _, stream in (name.partition("__") for name in tables.landed_for(connection, "people"))
+        ]
         self.people, self.records = self._whose_address_it_is()
         children_first = [table for table in reversed(tables.of_tenants(connection)) if table != LIST]
         # deleting activities touches days, so those come last
@@ -333,30 +336,6 @@ class _Erasure:
         with self.connection.cursor(name="erasing") as cursor:
             cursor.itersize = BATCH
             yield from cursor.execute(query, parameters)
-
-
-def _streams_of_people(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    """The streams whose records become people: what the model of people reads, as the database knows it."""
-    rows = connection.execute(
-        """
-        with recursive beneath as (
-            select to_regclass('staging.int_people__unioned')::oid as relation
-            union
-            select d.refobjid
-            from beneath
-            join pg_rewrite as r on r.ev_class = beneath.relation
-            join pg_depend as d on d.objid = r.oid and d.classid = 'pg_rewrite'::regclass
-            where d.refclassid = 'pg_class'::regclass
-        )
-        select c.relname::text
-        from beneath
-        join pg_class as c on c.oid = beneath.relation
-        join pg_namespace as n on n.oid = c.relnamespace
-        where n.nspname = 'raw'
-        """
-    ).fetchall()
-    tables_of_people = [str(row[0]).partition("__") for row in rows]
-    return [(connector, stream) for connector, _, stream in tables_of_people]
 
 
 # ── what is told about a person, and its digest ──────────────────────────────────────────────────────────────────

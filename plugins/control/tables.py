@@ -60,3 +60,27 @@ def columns(connection: psycopg.Connection, table: str) -> list[str]:
 def identifier(name: str) -> sql.Identifier:
     schema, _, table = name.partition(".")
     return sql.Identifier(schema, table)
+
+
+def landed_for(connection: psycopg.Connection, entity: str) -> list[str]:
+    """The landing tables whose records become people, activities, ...: what that model reads, as the database knows."""
+    rows = connection.execute(
+        """
+        with recursive beneath as (
+            select to_regclass('staging.int_' || %s || '__unioned')::oid as relation
+            union
+            select d.refobjid
+            from beneath
+            join pg_rewrite as r on r.ev_class = beneath.relation
+            join pg_depend as d on d.objid = r.oid and d.classid = 'pg_rewrite'::regclass
+            where d.refclassid = 'pg_class'::regclass
+        )
+        select c.relname::text
+        from beneath
+        join pg_class as c on c.oid = beneath.relation
+        where c.relnamespace = 'raw'::regnamespace
+        order by 1
+        """,
+        [entity],
+    ).fetchall()
+    return [name for (name,) in rows]

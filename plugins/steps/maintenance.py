@@ -14,7 +14,8 @@ By a tenant's own `retentionDays`, which is off until somebody sets it:
 
 What scores are made of (canonical, rollups), the scores, their history and the audit trail stay.
 
-Whoever's it is: syncs that were killed are closed, webhooks known longer than a vendor repeats them are forgotten.
+Whoever's it is: syncs that were killed are closed, webhooks known longer than a vendor repeats them are forgotten, and
+the gate's pages of the last runs are made.
 """
 
 import shutil
@@ -32,7 +33,7 @@ from psycopg import sql
 
 from control import access, clerk, registry, settings, tables
 from control.registry import TenantEntry
-from steps import plan
+from steps import plan, quality_pages
 from steps.score_rules import Rules
 from warehouse import database, landing, lease
 from warehouse.errors import ClarityError
@@ -112,6 +113,9 @@ def run(
                 continue
             with lease.hold(tenant.id, lease.local_holder(), stage="maintenance", patience=PATIENCE) as held:
                 _Maintenance(tenant, held.fence, dry_run, done).run()
+            if not dry_run:
+                # what makes them takes seconds to load: no run is to pay for that
+                quality_pages.make(tenant.id, tenant.slug)
         except (ClarityError, psycopg.Error) as error:
             failures.append(f"{tenant.slug}: {error}")
         report(f"{number} of {len(everybody)} tenants, {done.removed.total():,} rows so far")
@@ -175,7 +179,7 @@ class _Maintenance:
             ).rowcount
 
     def _thin_raw(self, connection: psycopg.Connection, before: datetime, unscored: datetime) -> None:
-        activities = _tables_of_activities(connection)
+        activities = tables.landed_for(connection, "activities")
         for table, read in _read_by_all(connection, self.tenant.id).items():
             name, values = f"raw.{table}", {"before": before, "read": read, "unscored_before": unscored}
             self._remove(connection, name, sql.SQL(REPLACED).format(table=tables.identifier(name)), values)
@@ -248,28 +252,6 @@ def _read_by_all(connection: psycopg.Connection, tenant_id: str) -> dict[str, in
         [tenant_id],
     ).fetchall()
     return {str(table): int(seq) for table, seq in rows}
-
-
-def _tables_of_activities(connection: psycopg.Connection) -> set[str]:
-    """The landing tables whose records become activities: what that model reads, as the database knows it."""
-    rows = connection.execute(
-        """
-        with recursive beneath as (
-            select to_regclass('staging.int_activities__unioned')::oid as relation
-            union
-            select d.refobjid
-            from beneath
-            join pg_rewrite as r on r.ev_class = beneath.relation
-            join pg_depend as d on d.objid = r.oid and d.classid = 'pg_rewrite'::regclass
-            where d.refclassid = 'pg_class'::regclass
-        )
-        select c.relname::text
-        from beneath
-        join pg_class as c on c.oid = beneath.relation
-        where c.relnamespace = 'raw'::regnamespace
-        """
-    ).fetchall()
-    return {str(name) for (name,) in rows}
 
 
 # ── what lies about on the disk ──────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import score_world
 from benchmarks.score_world import World
 from control import settings
-from steps import maintenance, plan, score
+from steps import maintenance, plan, quality_pages, score
 from tests.conftest import Tenant
 from tests.steps.customer import Customer
 from warehouse import database, lease
@@ -320,3 +320,12 @@ def test_one_tenants_trouble_does_not_hold_up_the_others(
     with pytest.raises(ClarityError, match=rf"not complete\. {tenant.slug}: the disk is full"):
         maintenance.run()
     assert {tenant.slug, other_tenant.slug} <= set(seen)
+
+
+def test_the_gates_pages_of_the_last_runs_are_made(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(quality_pages, "make", lambda _tenant_id, slug: made.append(slug))
+    maintenance.run(slug=customer.tenant.slug, dry_run=True)
+    assert made == []
+    maintenance.run(slug=customer.tenant.slug)
+    assert made == [customer.tenant.slug]

@@ -1,7 +1,6 @@
 """The connector: a configuration, the key it holds, and the streams that a reader reads with it."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from random import Random
@@ -16,7 +15,7 @@ from connectors.customerio.pages import heard, outcome_of
 from connectors.customerio.reader import Reader
 from connectors.customerio.streams import STREAMS
 from connectors.customerio.vendor import CUSTOMERIO
-from connectors.http import Budget, Clock, Grant, Http, Identity, Patience
+from connectors.http import Budget, Clock, Grant, Http, Identity, Patience, Shared
 from connectors.pace import Pace
 
 
@@ -38,9 +37,9 @@ class Client:
         self._pace = Pace(self.config.calls_per_second, 1, self._clock)
         self._transport = transport
         self._dice = dice
-        self._opened: Api | None = None
-        self._http: Http | None = None
-        self._users = 0
+        self.api: Shared[Api] = Shared(
+            self._http, lambda http: Api(http, self.config.api_version, self._vendor_now), self._remember
+        )
         self._vendor_now: datetime | None = None
 
     @property
@@ -54,7 +53,7 @@ class Client:
 
     async def check(self) -> Health:
         try:
-            async with self._api() as api:
+            async with self.api() as api:
                 known = {str(segment.get("id")) for segment in await api.all_of("segments")}
         except ConnectorError as error:
             return Health(False, str(error))
@@ -68,7 +67,7 @@ class Client:
         return Health(True, f"The key opens {self.config.base_url} and sees {len(known)} segments.")
 
     async def pages(self, stream: Stream, state: State | None) -> AsyncIterator[Page]:
-        async with self._api() as api:
+        async with self.api() as api:
             if api.vendor_now is None:
                 # windows of time are by Customer.io's clock, which each answer tells; a check has mostly been before
                 await api.all_of("segments")
@@ -84,36 +83,21 @@ class Client:
     async def _log_in(self, _http: Http) -> Grant:
         return Grant({"Authorization": f"Bearer {self.config.api_key}"}, self.config.base_url)
 
-    @asynccontextmanager
-    async def _api(self) -> AsyncIterator[Api]:
-        """All who use it at a time share one."""
-        if self._opened is None:
-            patience = Patience(
-                connect=min(10.0, self.config.timeout_seconds),
-                read=self.config.timeout_seconds,
-                total=self.config.timeout_seconds,
+    def _remember(self, api: Api) -> None:
+        self._vendor_now = api.vendor_now
+
+    def _http(self) -> Http:
+        return Http(
+            CUSTOMERIO,
+            self._identity,
+            self._budget,
+            patience=Patience.of(
+                seconds=self.config.timeout_seconds,
                 attempts=self.config.attempts,
                 backoff=self.config.backoff_seconds,
-            )
-            self._http = Http(
-                CUSTOMERIO,
-                self._identity,
-                self._budget,
-                patience=patience,
-                clock=self._clock,
-                dice=self._dice,
-                transport=self._transport,
-                pace=self._pace.turn,
-            )
-            self._opened = Api(self._http, self.config.api_version, self._vendor_now)
-        api, http = self._opened, self._http
-        self._users += 1
-        try:
-            yield api
-        finally:
-            self._users -= 1
-            if self._users == 0:
-                self._opened = self._http = None
-                self._vendor_now = api.vendor_now
-                if http is not None:
-                    await http.aclose()
+            ),
+            clock=self._clock,
+            dice=self._dice,
+            transport=self._transport,
+            pace=self._pace.turn,
+        )

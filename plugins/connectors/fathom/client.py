@@ -1,7 +1,6 @@
 """The connector: a configuration, the key it holds, and the streams that a reader reads with it."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -16,7 +15,7 @@ from connectors.fathom.pages import meetings_of, participants_of, recording_of, 
 from connectors.fathom.reader import Reader
 from connectors.fathom.streams import STREAMS
 from connectors.fathom.vendor import FATHOM
-from connectors.http import Budget, Clock, Grant, Http, Identity, Patience
+from connectors.http import Budget, Clock, Grant, Http, Identity, Patience, Shared
 from connectors.pace import Pace
 
 
@@ -42,9 +41,7 @@ class Client:
         self._pace = Pace(self.config.calls_per_minute, 60, self._clock)
         self._transport = transport
         self._dice = dice
-        self._opened: Api | None = None
-        self._http: Http | None = None
-        self._users = 0
+        self.api: Shared[Api] = Shared(self._http, self._opened, self._remember)
         self._vendor_now: datetime | None = None
 
     @property
@@ -57,7 +54,7 @@ class Client:
 
     async def check(self) -> Health:
         try:
-            async with self._api() as api:
+            async with self.api() as api:
                 await self._look(api)
         except ConnectorError as error:
             return Health(False, str(error))
@@ -65,7 +62,7 @@ class Client:
         return Health(True, f"The key opens {self.config.base_url} and reads meetings{said}.")
 
     async def pages(self, stream: Stream, state: State | None) -> AsyncIterator[Page]:
-        async with self._api() as api:
+        async with self.api() as api:
             if api.vendor_now is None:
                 # periods are by Fathom's clock, which each answer tells; a check has mostly been before
                 await self._look(api)
@@ -100,40 +97,27 @@ class Client:
             return Grant({"X-Api-Key": self.config.api_key}, self.config.base_url)
         return Grant({"Authorization": f"Bearer {self.config.access_token}"}, self.config.base_url)
 
-    @asynccontextmanager
-    async def _api(self) -> AsyncIterator[Api]:
-        """All who use it at a time share one."""
-        if self._opened is None:
-            patience = Patience(
-                connect=min(10.0, self.config.timeout_seconds),
-                read=self.config.timeout_seconds,
-                total=self.config.timeout_seconds,
+    def _opened(self, http: Http) -> Api:
+        return Api(http, lists_words=self.config.api_key is not None, vendor_now=self._vendor_now)
+
+    def _remember(self, api: Api) -> None:
+        self._vendor_now = api.vendor_now
+
+    def _http(self) -> Http:
+        return Http(
+            FATHOM,
+            self._identity,
+            self._budget,
+            patience=Patience.of(
+                seconds=self.config.timeout_seconds,
                 attempts=self.config.attempts,
                 backoff=self.config.backoff_seconds,
-            )
-            self._http = Http(
-                FATHOM,
-                self._identity,
-                self._budget,
-                patience=patience,
-                clock=self._clock,
-                dice=self._dice,
-                transport=self._transport,
-                pace=self._pace.turn,
-            )
-            lists_words = self.config.api_key is not None
-            self._opened = Api(self._http, lists_words=lists_words, vendor_now=self._vendor_now)
-        api, http = self._opened, self._http
-        self._users += 1
-        try:
-            yield api
-        finally:
-            self._users -= 1
-            if self._users == 0:
-                self._opened = self._http = None
-                self._vendor_now = api.vendor_now
-                if http is not None:
-                    await http.aclose()
+            ),
+            clock=self._clock,
+            dice=self._dice,
+            transport=self._transport,
+            pace=self._pace.turn,
+        )
 
 
 def _recorded_at(event: Any) -> datetime | None:

@@ -1,14 +1,13 @@
 """The connector: a configuration, the consent that it stands behind, and the mailboxes that a reader reads for it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
 import httpx
 
 from connectors.contract import ConnectorError, Consent, Health, Page, Record, Rejected, Renew, State, Stream
-from connectors.http import Budget, Clock, Http, Identity, Patience
+from connectors.http import Budget, Clock, Http, Identity, Patience, Shared
 from connectors.o365.api import Api, User
 from connectors.o365.config import O365Config, read
 from connectors.o365.counterparts import Allowlist
@@ -46,9 +45,7 @@ class Client:
         self._budget = Budget(GRAPH.name, 1, 1, self._clock)
         self._transport = transport
         self._dice = dice
-        self._opened: Api | None = None
-        self._http: Http | None = None
-        self._users = 0
+        self.api: Shared[Api] = Shared(self._http, lambda http: Api(http, self.config))
 
     @property
     def streams(self) -> Sequence[Stream]:
@@ -86,37 +83,20 @@ class Client:
     def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:  # noqa: ARG002
         return Rejected("replayed", "of a refused mail or meeting nothing is kept: read the stream from the start", raw)
 
-    @asynccontextmanager
-    async def api(self) -> AsyncIterator[Api]:
-        """Graph, logged in when it is first asked. All who use it at a time share one."""
-        if self._opened is None:
-            patience = Patience(
-                connect=min(10.0, self.config.timeout_seconds),
-                read=self.config.timeout_seconds,
-                total=self.config.timeout_seconds,
+    def _http(self) -> Http:
+        return Http(
+            GRAPH,
+            self._identity,
+            self._budget,
+            patience=Patience.of(
+                seconds=self.config.timeout_seconds,
                 attempts=self.config.attempts,
                 backoff=self.config.backoff_seconds,
-            )
-            self._http = Http(
-                GRAPH,
-                self._identity,
-                self._budget,
-                patience=patience,
-                clock=self._clock,
-                dice=self._dice,
-                transport=self._transport,
-            )
-            self._opened = Api(self._http, self.config)
-        api, http = self._opened, self._http
-        self._users += 1
-        try:
-            yield api
-        finally:
-            self._users -= 1
-            if self._users == 0:
-                self._opened = self._http = None
-                if http is not None:
-                    await http.aclose()
+            ),
+            clock=self._clock,
+            dice=self._dice,
+            transport=self._transport,
+        )
 
     def _allowed(self, users: Sequence[User]) -> Allowlist:
         """Whoever has a mailbox here is a colleague, at whatever domain."""

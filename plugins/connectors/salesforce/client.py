@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from connectors.contract import ConnectorError, Health, Page, Record, Rejected, Renew, State, Stream
-from connectors.http import Budget, Clock, Http, Identity, Patience
+from connectors.http import Budget, Clock, Http, Identity, Patience, Shared
 from connectors.salesforce.api import Api
 from connectors.salesforce.config import read
 from connectors.salesforce.login import Login
@@ -36,9 +36,7 @@ class Client:
         self._budget = Budget(SALESFORCE.name, self.config.share_of_day, self.config.share_per_run, self._clock)
         self._transport = transport
         self._dice = dice
-        self._opened: Api | None = None
-        self._http: Http | None = None
-        self._users = 0
+        self.api: Shared[Api] = Shared(self._http, lambda http: Api(http, self.config.api_version), Api.close)
 
     @property
     def streams(self) -> Sequence[Stream]:
@@ -77,35 +75,17 @@ class Client:
         async with self.api() as api:
             yield Writer(api, self.config, self._clock)
 
-    @asynccontextmanager
-    async def api(self) -> AsyncIterator[Api]:
-        """Salesforce's API, logged in when it is first asked. All who use it at a time share one."""
-        if self._opened is None:
-            patience = Patience(
-                connect=min(10.0, self.config.timeout_seconds),
-                read=self.config.timeout_seconds,
-                total=self.config.timeout_seconds,
+    def _http(self) -> Http:
+        return Http(
+            SALESFORCE,
+            self._identity,
+            self._budget,
+            patience=Patience.of(
+                seconds=self.config.timeout_seconds,
                 attempts=self.config.attempts,
                 backoff=self.config.backoff_seconds,
-            )
-            self._http = Http(
-                SALESFORCE,
-                self._identity,
-                self._budget,
-                patience=patience,
-                clock=self._clock,
-                dice=self._dice,
-                transport=self._transport,
-            )
-            self._opened = Api(self._http, self.config.api_version)
-        api, http = self._opened, self._http
-        self._users += 1
-        try:
-            yield api
-        finally:
-            self._users -= 1
-            if self._users == 0:
-                self._opened = self._http = None
-                api.close()
-                if http is not None:
-                    await http.aclose()
+            ),
+            clock=self._clock,
+            dice=self._dice,
+            transport=self._transport,
+        )
