@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from control.access import is_system
 from control.audit import system_actor
@@ -54,7 +54,8 @@ class Context:
         elif not rows:
             console.print(empty)
         else:
-            table = Table(*columns, box=None, header_style="bold")
+            # where it is narrow, a name goes on in the next line: nobody could guess its end
+            table = Table(*(Column(name, overflow="fold") for name in columns), box=None, header_style="bold")
             for row in rows:
                 table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
             console.print(table)
