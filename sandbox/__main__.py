@@ -43,45 +43,26 @@ and reads /_sandbox/log.
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m sandbox", description="Vendors that behave like the real ones.")
     vendors = parser.add_subparsers(dest="vendor", required=True)
-    salesforce = vendors.add_parser(
-        "salesforce",
-        help="an org with accounts, people, deals and mails",
-        epilog=GUIDE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+
+    def vendor(name: str, port: int, about: str, guide: str = "") -> argparse.ArgumentParser:
+        made = vendors.add_parser(name, help=about, epilog=guide, formatter_class=argparse.RawDescriptionHelpFormatter)
+        made.add_argument("--port", type=int, default=port, help="0 for any free one (default: %(default)s)")
+        return made
+
+    vendor("clerk", 8041, "organisations and their members", ABOUT_CLERK)
+    salesforce = vendor("salesforce", 8040, "an org with accounts, people, deals and mails", GUIDE)
+    of_the_world = (
+        salesforce,
+        vendor("customerio", 8043, "a workspace with people, e-mails and what came of them"),
+        vendor("fathom", 8042, "recordings of meetings"),
+        vendor("graph", 8044, "the mailboxes and calendars of the same people: Microsoft 365", GRAPH_GUIDE),
     )
-    salesforce.add_argument("--port", type=int, default=8040, help="0 for any free one (default: %(default)s)")
-    salesforce.add_argument("--seed", type=int, default=1, help="the same seed gives the same org")
-    salesforce.add_argument("--accounts", type=int, default=20)
+    for each in of_the_world:
+        each.add_argument("--seed", type=int, default=1, help="the same seed gives the same companies in all of them")
+        each.add_argument("--accounts", type=int, default=20)
+        each.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
     salesforce.add_argument("--tasks", type=int, default=0, help="so many tasks on top of those that were really done")
     salesforce.add_argument("--budget", type=int, default=100_000, help="calls per day")
-    salesforce.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
-    organisations = vendors.add_parser(
-        "clerk",
-        help="organisations and their members",
-        epilog=ABOUT_CLERK,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    organisations.add_argument("--port", type=int, default=8041, help="0 for any free one (default: %(default)s)")
-    marketing = vendors.add_parser("customerio", help="a workspace with people, e-mails and what came of them")
-    marketing.add_argument("--port", type=int, default=8043, help="0 for any free one (default: %(default)s)")
-    marketing.add_argument("--seed", type=int, default=1, help="the same seed gives the same people as in salesforce")
-    marketing.add_argument("--accounts", type=int, default=20)
-    marketing.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
-    meetings = vendors.add_parser("fathom", help="recordings of meetings")
-    meetings.add_argument("--port", type=int, default=8042, help="0 for any free one (default: %(default)s)")
-    meetings.add_argument("--seed", type=int, default=1, help="the same seed gives the same meetings as in salesforce")
-    meetings.add_argument("--accounts", type=int, default=20)
-    meetings.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
-    microsoft = vendors.add_parser(
-        "graph",
-        help="the mailboxes and calendars of the same people: Microsoft 365",
-        epilog=GRAPH_GUIDE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    microsoft.add_argument("--port", type=int, default=8044, help="0 for any free one (default: %(default)s)")
-    microsoft.add_argument("--seed", type=int, default=1, help="the same seed gives the same mailboxes")
-    microsoft.add_argument("--accounts", type=int, default=20)
-    microsoft.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
     chosen = parser.parse_args(arguments)
     stands = {
         "clerk": _clerk,
@@ -99,20 +80,14 @@ def _clerk(chosen: argparse.Namespace) -> None:
 
 
 def _fathom(chosen: argparse.Namespace) -> None:
-    faults = Faults(chosen.seed)
-    if chosen.faults:
-        faults.everything(chosen.faults, without=("expired", "quota"))
     studio = Studio(chosen.seed, chosen.accounts)
-    with fathom.serve(studio, faults, port=chosen.port) as served:
+    with fathom.serve(studio, _by_key(chosen), port=chosen.port) as served:
         _stand("Fathom", served.url, f"The API key is {studio.api_key}. ")
 
 
 def _customerio(chosen: argparse.Namespace) -> None:
-    faults = Faults(chosen.seed)
-    if chosen.faults:
-        faults.everything(chosen.faults, without=("expired", "quota"))
     workspace = Workspace(chosen.seed, chosen.accounts)
-    with customerio.serve(workspace, faults, port=chosen.port) as served:
+    with customerio.serve(workspace, _by_key(chosen), port=chosen.port) as served:
         _stand("Customer.io", served.url, f"The App API key is {workspace.api_key}. ")
 
 
@@ -132,6 +107,14 @@ def _salesforce(chosen: argparse.Namespace) -> None:
         faults.everything(chosen.faults)
     with serve(org, faults, port=chosen.port) as served:
         _stand("Salesforce", served.url)
+
+
+def _by_key(chosen: argparse.Namespace) -> Faults:
+    """Whoever is let in by a key has no session that ends, and no day's quota."""
+    faults = Faults(chosen.seed)
+    if chosen.faults:
+        faults.everything(chosen.faults, without=("expired", "quota"))
+    return faults
 
 
 def _stand(vendor: str, url: str, first: str = "") -> None:

@@ -55,22 +55,7 @@ class Site:
         return Client(self.config(**more), transport=way, clock=clock, dice=Random(1))
 
     def sync(self, stream: str, raw: Raw | None = None, *, pages: int | None = None, **more: Any) -> Raw:
-        """Read one stream and land it, or only the first `pages` of it, as if killed behind them."""
-        raw, client = Raw() if raw is None else raw, self.client(**more)
-        declared = next(one for one in client.streams if one.name == stream)
-
-        async def reading() -> None:
-            left = pages
-            source = client.pages(declared, raw.state)
-            async for page in source:
-                raw.land(page)
-                left = None if left is None else left - 1
-                if left == 0:
-                    break
-            await source.aclose()  # type: ignore[attr-defined]
-
-        asyncio.run(reading())
-        return raw
+        return (Raw() if raw is None else raw).read(self.client(**more), stream, pages)
 
     def messages(self) -> dict[str, Mapping[str, Any]]:
         """What came of every message, as raw must hold it."""

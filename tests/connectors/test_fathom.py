@@ -49,23 +49,9 @@ class Site:
         return Client(self.config(**more), None, consent, transport=way, clock=clock, dice=Random(1))
 
     def sync(self, stream: str, raw: Raw | None = None, *, pages: int | None = None, **more: Any) -> Raw:
-        """Read one stream and land it, or only the first `pages` of it, as if killed behind them."""
-        raw, client = Raw() if raw is None else raw, self.client(**more)
-        declared = next(one for one in client.streams if one.name == stream)
-
-        async def reading() -> None:
-            await client.check()
-            left = pages
-            source = client.pages(declared, raw.state)
-            async for page in source:
-                raw.land(page)
-                left = None if left is None else left - 1
-                if left == 0:
-                    break
-            await source.aclose()  # type: ignore[attr-defined]
-
-        asyncio.run(reading())
-        return raw
+        client = self.client(**more)
+        asyncio.run(client.check())
+        return (Raw() if raw is None else raw).read(client, stream, pages)
 
     def meetings(self) -> dict[str, dict[str, Any]]:
         return {str(one.id): unsaid(self.studio.meeting(one.id)) for one in self.studio.shown()}

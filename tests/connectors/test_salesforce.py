@@ -12,12 +12,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
 
-from connectors.contract import Fatal, Health, Page, Record, Rejected, Renew, ResetState, Retry, State, WaitUntil
+from connectors.contract import (
+    Connector,
+    Fatal,
+    Health,
+    Page,
+    Record,
+    Rejected,
+    Renew,
+    ResetState,
+    Retry,
+    State,
+    WaitUntil,
+)
 from connectors.http import Clock
 from connectors.salesforce.client import Client
 from connectors.salesforce.streams import OBJECTS
@@ -40,6 +52,23 @@ class Raw:
     notes: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     landed: int = 0
+
+    def read(self, client: Connector, stream: str, pages: int | None = None) -> Self:
+        """Read one stream and land it, or only the first `pages` of it, as if killed behind them."""
+        declared = next(one for one in client.streams if one.name == stream)
+
+        async def reading() -> None:
+            left = pages
+            source = client.pages(declared, self.state)
+            async for page in source:
+                self.land(page)
+                left = None if left is None else left - 1
+                if left == 0:
+                    break
+            await source.aclose()  # type: ignore[attr-defined]
+
+        asyncio.run(reading())
+        return self
 
     def land(self, page: Page) -> None:
         for record in page.records:
@@ -120,23 +149,7 @@ class Site:
         return asyncio.run(self.client(**more).check())
 
     def sync(self, stream: str, raw: Raw | None = None, *, pages: int | None = None, **more: Any) -> Raw:
-        """Read one stream and land it, or only the first `pages` of it, as if killed behind them."""
-        raw = Raw() if raw is None else raw
-        client = self.client(**more)
-        declared = next(one for one in client.streams if one.name == stream)
-
-        async def reading() -> None:
-            left = pages
-            source = client.pages(declared, raw.state)
-            async for page in source:
-                raw.land(page)
-                left = None if left is None else left - 1
-                if left == 0:
-                    break
-            await source.aclose()  # type: ignore[attr-defined]
-
-        asyncio.run(reading())
-        return raw
+        return (Raw() if raw is None else raw).read(self.client(**more), stream, pages)
 
     def calls(self, part: str, method: str | None = None) -> int:
         return len(self.log.of(part, method))

@@ -26,9 +26,14 @@ def contract(contracts: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mockforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def foreign_python() -> Path:
+    """The python that has what others wrote: a Salesforce, and the vendors' own clients."""
+    assert foreign.PYTHON.exists(), "nothing that others wrote is installed: `make test-contracts` does that"
+    return foreign.PYTHON
+
+
+@pytest.fixture(scope="session")
+def mockforce(foreign_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of simple-mockforce."""
-    if not foreign.PYTHON.exists():
-        pytest.skip("simple-mockforce is not installed: `make test-contracts` installs it.")
-    with foreign.mockforce(tmp_path_factory.mktemp("mockforce") / "log") as url:
+    with foreign.mockforce(foreign_python, tmp_path_factory.mktemp("mockforce") / "log") as url:
         yield url

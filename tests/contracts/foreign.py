@@ -53,8 +53,8 @@ def prism(contract: Path, log: Path) -> Iterator[str]:
 
 
 @contextmanager
-def mockforce(log: Path) -> Iterator[str]:
-    with _served([PYTHON, Path(__file__).with_name("mockforce.py")], log) as url:
+def mockforce(python: Path, log: Path) -> Iterator[str]:
+    with _served([python, Path(__file__).with_name("mockforce.py")], log) as url:
         yield url
 
 

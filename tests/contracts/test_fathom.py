@@ -38,14 +38,6 @@ def ending_prism(contracts: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield url
 
 
-@pytest.fixture(scope="module")
-def sdk() -> Path:
-    """The python that has the vendor's client."""
-    if not list(foreign.INSTALLED.glob("venv/lib/python*/site-packages/fathom_python")):
-        pytest.skip("fathom-python is not installed: `make test-contracts` installs it.")
-    return foreign.PYTHON
-
-
 def read(url: str, stream: str, state: State | None = None, **login: Any) -> tuple[list[Page], Exception | None]:
     """The pages of a stream, and what ended them."""
     pages: list[Page] = []
@@ -91,12 +83,12 @@ def test_each_refusal_that_the_description_knows_leads_to_its_action(
     assert isinstance(ended, error)
 
 
-def test_the_vendor_s_own_client_reads_our_sandbox(sdk: Path) -> None:
+def test_the_vendor_s_own_client_reads_our_sandbox(foreign_python: Path) -> None:
     """It is strict: a field that our meetings lacked, or had otherwise, would end it."""
     studio = Studio(3, 4, activities_per_year=300)
     studio.advance(days=1)
     with serve(studio) as served:
-        words = [str(sdk), str(Path(__file__).with_name("fathom_sdk.py")), served.url, studio.api_key]
+        words = [str(foreign_python), str(Path(__file__).with_name("fathom_sdk.py")), served.url, studio.api_key]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     told, shown = json.loads(done.stdout), list(studio.shown())

@@ -189,9 +189,7 @@ def test_a_sync_lands_what_the_description_s_answers_say(ending_prism: str, serv
     assert landed == [("Mail received",), ("Meeting",)]
 
 
-def test_microsoft_s_own_sdk_reads_the_sandbox() -> None:
-    if not foreign.PYTHON.exists():
-        pytest.skip("msgraph-sdk is not installed: `make test-contracts` installs it.")
+def test_microsoft_s_own_sdk_reads_the_sandbox(foreign_python: Path) -> None:
     directory = Directory(seed=1, accounts=1, is_empty=True)
     people = [Party(f"Person {number}", f"person{number}@acme.example") for number in range(25)]
     for person in people:
@@ -200,7 +198,7 @@ def test_microsoft_s_own_sdk_reads_the_sandbox() -> None:
     window = [f"{directory.now + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}" for days in (-1, 5)]
     with serve(directory) as served:
         script = Path(__file__).with_name("microsoft_sdk.py")
-        command: list[str | Path] = [foreign.PYTHON, script, served.url, directory.mailboxes[0].id, *window]
+        command: list[str | Path] = [foreign_python, script, served.url, directory.mailboxes[0].id, *window]
         told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
     ((_, event),) = directory.events()
     assert told == {

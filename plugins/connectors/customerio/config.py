@@ -4,35 +4,24 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.contract import Fatal
+from connectors.config import Address, some_of
+from connectors.config import read as config_of
 from connectors.customerio.streams import STREAMS
 
 NAMES = tuple(stream.name for stream in STREAMS)
-
-
-def _address(url: str) -> str:
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("must be an address with https://")
-    return url.rstrip("/")
-
-
-def _known_streams(names: tuple[str, ...]) -> tuple[str, ...]:
-    if unknown := sorted(set(names) - set(NAMES)):
-        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    return names
 
 
 class CustomerioConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # Workspaces of the European region stand at https://api-eu.customer.io.
-    base_url: Annotated[str, AfterValidator(_address)] = "https://api.customer.io"
+    base_url: Address = "https://api.customer.io"
     api_version: str = Field(default="v1", pattern=r"^v\d{1,2}$")
     api_key: str = Field(min_length=1, repr=False)
 
-    streams: Annotated[tuple[str, ...], AfterValidator(_known_streams)] = NAMES
+    streams: Annotated[tuple[str, ...], some_of(NAMES)] = NAMES
     # There is no list of all people. Without a segment everybody is read who has an e-mail address.
     people_segment: int | None = Field(default=None, ge=1)
     people_whole_every_hours: float = Field(default=24, gt=0)
@@ -53,10 +42,4 @@ class CustomerioConfig(BaseModel):
 
 
 def read(config: Mapping[str, Any]) -> CustomerioConfig:
-    try:
-        return CustomerioConfig.model_validate(dict(config))
-    except ValidationError as invalid:
-        first = invalid.errors(include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise Fatal(f"customerio: {where}: {reason}." if where else f"customerio: {reason}.") from None
+    return config_of(CustomerioConfig, "customerio", config)

@@ -4,35 +4,24 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from connectors.contract import Fatal
+from connectors.config import Address, some_of
+from connectors.config import read as config_of
 from connectors.fathom.streams import SECRETS, STREAMS
 
 NAMES = tuple(stream.name for stream in STREAMS)
-
-
-def _address(url: str) -> str:
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("must be an address with https://")
-    return url.rstrip("/")
-
-
-def _known_streams(names: tuple[str, ...]) -> tuple[str, ...]:
-    if unknown := sorted(set(names) - set(NAMES)):
-        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    return names
 
 
 class FathomConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # Version and path are a part of the address.
-    base_url: Annotated[str, AfterValidator(_address)] = "https://api.fathom.ai/external/v1"
+    base_url: Address = "https://api.fathom.ai/external/v1"
     api_key: str | None = Field(default=None, repr=False)
     access_token: str | None = Field(default=None, repr=False)
 
-    streams: Annotated[tuple[str, ...], AfterValidator(_known_streams)] = NAMES
+    streams: Annotated[tuple[str, ...], some_of(NAMES)] = NAMES
     history_days: float = Field(default=400, gt=0)
     reread_days: float = Field(default=7, gt=0)
 
@@ -57,10 +46,4 @@ class FathomConfig(BaseModel):
 
 
 def read(config: Mapping[str, Any]) -> FathomConfig:
-    try:
-        return FathomConfig.model_validate(dict(config))
-    except ValidationError as invalid:
-        first = invalid.errors(include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise Fatal(f"fathom: {where}: {reason}." if where else f"fathom: {reason}.") from None
+    return config_of(FathomConfig, "fathom", config)

@@ -4,26 +4,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from connectors.contract import Fatal
+from connectors.config import Address, some_of
+from connectors.config import read as config_of
 from connectors.o365.streams import STREAMS
 
-
-def _address(url: str) -> str:
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("must be an address with https://")
-    return url.rstrip("/")
-
-
-def _known_streams(names: tuple[str, ...]) -> tuple[str, ...]:
-    known = [stream.name for stream in STREAMS]
-    if unknown := sorted(set(names) - set(known)):
-        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(known)}")
-    return names
-
-
-Address = Annotated[str, AfterValidator(_address)]
+NAMES = tuple(stream.name for stream in STREAMS)
 # the name of a folder that Graph knows, or a folder's id: a part of a path
 Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=250)]
 
@@ -41,7 +28,7 @@ class O365Config(BaseModel):
     own_domain: str = Field(min_length=3, max_length=253)
     mailboxes: tuple[str, ...] = ()
     folders: tuple[Folder, ...] = Field(default=("inbox", "sentitems"), min_length=1)
-    streams: Annotated[tuple[str, ...], AfterValidator(_known_streams)] = tuple(stream.name for stream in STREAMS)
+    streams: Annotated[tuple[str, ...], some_of(NAMES)] = NAMES
     # a calendar is opened for 1,825 days at most, those ahead included
     history_days: int = Field(default=365, ge=1, le=1_400)
     # of the calendar, once it has been read: what changes further back is the past
@@ -58,10 +45,4 @@ class O365Config(BaseModel):
 
 
 def read(config: Mapping[str, Any]) -> O365Config:
-    try:
-        return O365Config.model_validate(dict(config))
-    except ValidationError as invalid:
-        first = invalid.errors(include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise Fatal(f"o365: {where}: {reason}." if where else f"o365: {reason}.") from None
+    return config_of(O365Config, "o365", config)

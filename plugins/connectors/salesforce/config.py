@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from connectors.contract import Fatal
+from connectors.config import Address, some_of
+from connectors.config import read as config_of
 from connectors.salesforce.streams import OBJECTS, SECRETS
 
 Auth = Literal["client_credentials", "jwt", "refresh_token"]
@@ -16,21 +17,6 @@ _NEEDED: Mapping[Auth, tuple[str, ...]] = {
     "jwt": ("client_id", "username", "private_key"),
     "refresh_token": ("client_id", "refresh_token"),
 }
-
-
-def _address(url: str) -> str:
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("must be an address with https://")
-    return url.rstrip("/")
-
-
-def _known_streams(names: tuple[str, ...]) -> tuple[str, ...]:
-    if unknown := sorted(set(names) - set(OBJECTS)):
-        raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(OBJECTS)}")
-    return names
-
-
-Address = Annotated[str, AfterValidator(_address)]
 
 
 class SalesforceConfig(BaseModel):
@@ -47,7 +33,7 @@ class SalesforceConfig(BaseModel):
     private_key: str | None = Field(default=None, repr=False)
     username: str | None = None
 
-    streams: Annotated[tuple[str, ...], AfterValidator(_known_streams)] = tuple(OBJECTS)
+    streams: Annotated[tuple[str, ...], some_of(tuple(OBJECTS))] = tuple(OBJECTS)
     bulk_above: int = Field(default=2_000, ge=0)
     page_size: int = Field(default=2_000, ge=1, le=2_000)
     bulk_page_size: int = Field(default=5_000, ge=1, le=250_000)
@@ -79,10 +65,4 @@ class SalesforceConfig(BaseModel):
 
 
 def read(config: Mapping[str, Any]) -> SalesforceConfig:
-    try:
-        return SalesforceConfig.model_validate(dict(config))
-    except ValidationError as invalid:
-        first = invalid.errors(include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise Fatal(f"salesforce: {where}: {reason}." if where else f"salesforce: {reason}.") from None
+    return config_of(SalesforceConfig, "salesforce", config)

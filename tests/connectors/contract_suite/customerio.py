@@ -11,7 +11,7 @@ import pytest
 
 from connectors.contract import Fatal, Reauthorise, Retry, State, WaitUntil
 from sandbox.customerio import Served, Workspace, serve
-from tests.connectors.contract_suite.driver import Capability, Trouble, Truth
+from tests.connectors.contract_suite.driver import Capability, Trouble, Truth, being, failing
 
 CANNOT: Mapping[Capability, str] = {
     "delete": "A message stays, and whoever is made again after a deletion is another person with another cio_id.",
@@ -44,12 +44,6 @@ class _Customerio(ABC):
     def page_size(self) -> int:
         return 3
 
-    def delete(self, record_id: str) -> None:
-        raise NotImplementedError(CANNOT["delete"])
-
-    def restore(self, record_id: str) -> None:
-        raise NotImplementedError(CANNOT["delete"])
-
     @abstractmethod
     def truth(self) -> dict[str, Truth]: ...
 
@@ -63,25 +57,12 @@ class _Customerio(ABC):
 
     def troubles(self) -> Sequence[Trouble]:
         return [
-            Trouble(WaitUntil, self._failing("429"), "asks for a pause"),
-            Trouble(Retry, self._failing("503"), "not well"),
-            Trouble(Retry, self._failing("cut"), "the connection to Customer.io broke"),
-            Trouble(Reauthorise, self._with(api_key="another"), "Make an App API key"),
-            Trouble(Fatal, self._with(is_forbidden=True), "Account is not authorized"),
+            Trouble(WaitUntil, failing(self.served.faults, "429"), "asks for a pause"),
+            Trouble(Retry, failing(self.served.faults, "503"), "not well"),
+            Trouble(Retry, failing(self.served.faults, "cut"), "the connection to Customer.io broke"),
+            Trouble(Reauthorise, being(self.workspace, api_key="another"), "Make an App API key"),
+            Trouble(Fatal, being(self.workspace, is_forbidden=True), "Account is not authorized"),
         ]
-
-    @contextmanager
-    def _failing(self, kind: str) -> Iterator[None]:
-        self.served.faults.rates = {kind: 1.0}
-        yield
-        self.served.faults.clear()
-
-    @contextmanager
-    def _with(self, **settings: Any) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in settings.items():
-                patch.setattr(self.workspace, name, value)
-            yield
 
 
 class Messages(_Customerio):

@@ -4,12 +4,15 @@ A connector joins the suite with one such driver, listed in `drivers.py`. Whatev
 `cannot`, with the reason: those tests are not made for it, and one test holds that the reason is a sentence.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
+import pytest
+
 from connectors.contract import ConnectorError, State
+from sandbox.salesforce.faults import Faults
 
 Capability = Literal[
     "delete",  # the source tells that a record is gone, and that it is back
@@ -38,6 +41,23 @@ class Trouble:
     says: str
 
 
+@contextmanager
+def failing(faults: Faults, kind: str) -> Iterator[None]:
+    """Every request to a vendor of the sandbox goes wrong in this way."""
+    faults.rates = {kind: 1.0}
+    yield
+    faults.clear()
+
+
+@contextmanager
+def being(vendor: object, **settings: Any) -> Iterator[None]:
+    """A vendor of the sandbox is otherwise than it was."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setattr(vendor, name, value)
+        yield
+
+
 class Driver(Protocol):
     """A source with records of its own, made anew for each test."""
 
@@ -61,18 +81,6 @@ class Driver(Protocol):
 
     def change(self, record_id: str, value: str) -> None: ...
 
-    def delete(self, record_id: str) -> None: ...
-
-    def restore(self, record_id: str) -> None: ...
-
-    def add_field(self, name: str, record_id: str, value: str) -> None:
-        """A new field of the stream, with a value in this one record."""
-        ...
-
-    def remove_field(self, name: str) -> None:
-        """The field is gone, together with what it held."""
-        ...
-
     def truth(self) -> dict[str, Truth]:
         """Every record of the stream, as raw must hold it once everything that happened has been read."""
         ...
@@ -82,3 +90,23 @@ class Driver(Protocol):
         ...
 
     def troubles(self) -> Sequence[Trouble]: ...
+
+
+class Deleting(Driver, Protocol):
+    """One that can "delete"."""
+
+    def delete(self, record_id: str) -> None: ...
+
+    def restore(self, record_id: str) -> None: ...
+
+
+class GainingFields(Driver, Protocol):
+    """One that can have a "new field"."""
+
+    def add_field(self, name: str, record_id: str, value: str) -> None:
+        """A new field of the stream, with a value in this one record."""
+        ...
+
+    def remove_field(self, name: str) -> None:
+        """The field is gone, together with what it held."""
+        ...

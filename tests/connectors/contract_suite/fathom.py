@@ -11,7 +11,7 @@ from connectors.contract import Fatal, Reauthorise, Retry, State, WaitUntil
 from sandbox.fathom import Served, Studio, serve
 from sandbox.fathom.app import PER_PAGE
 from sandbox.fathom.studio import invitee
-from tests.connectors.contract_suite.driver import Capability, Trouble, Truth
+from tests.connectors.contract_suite.driver import Capability, Trouble, Truth, being, failing
 
 CANNOT: Mapping[Capability, str] = {
     "delete": "Fathom's list does not tell that a recording was deleted: it is simply not there any more.",
@@ -56,12 +56,6 @@ class Meetings:
     def change(self, record_id: str, value: str) -> None:
         self.studio.edit(int(record_id), title=value)
 
-    def delete(self, record_id: str) -> None:
-        raise NotImplementedError(CANNOT["delete"])
-
-    def restore(self, record_id: str) -> None:
-        raise NotImplementedError(CANNOT["delete"])
-
     def add_field(self, name: str, record_id: str, value: str) -> None:
         self.studio.edit(int(record_id), **{name: value})
 
@@ -81,25 +75,12 @@ class Meetings:
 
     def troubles(self) -> Sequence[Trouble]:
         return [
-            Trouble(WaitUntil, self._failing("429"), "asks for a pause"),
-            Trouble(Retry, self._failing("503"), "not well"),
-            Trouble(Retry, self._failing("cut"), "the connection to Fathom broke"),
-            Trouble(Reauthorise, self._with(api_key="another"), "Make an API key"),
-            Trouble(Fatal, self._with(is_closed=True), "not found"),
+            Trouble(WaitUntil, failing(self.served.faults, "429"), "asks for a pause"),
+            Trouble(Retry, failing(self.served.faults, "503"), "not well"),
+            Trouble(Retry, failing(self.served.faults, "cut"), "the connection to Fathom broke"),
+            Trouble(Reauthorise, being(self.studio, api_key="another"), "Make an API key"),
+            Trouble(Fatal, being(self.studio, is_closed=True), "not found"),
         ]
-
-    @contextmanager
-    def _failing(self, kind: str) -> Iterator[None]:
-        self.served.faults.rates = {kind: 1.0}
-        yield
-        self.served.faults.clear()
-
-    @contextmanager
-    def _with(self, **settings: Any) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in settings.items():
-                patch.setattr(self.studio, name, value)
-            yield
 
 
 def unsaid(meeting: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,12 +57,6 @@ class _Microsoft:
     def page_size(self) -> int:
         return 3
 
-    def add_field(self, name: str, record_id: str, value: str) -> None:
-        raise NotImplementedError(CANNOT["new field"])
-
-    def remove_field(self, name: str) -> None:
-        raise NotImplementedError(CANNOT["new field"])
-
     def states_of_older_versions(self) -> Sequence[State]:
         return [
             {},
@@ -126,9 +120,6 @@ class Mail(_Microsoft):
 
     def delete(self, record_id: str) -> None:
         self.directory.delete_message(record_id.partition("/")[0])
-
-    def restore(self, record_id: str) -> None:
-        raise NotImplementedError(CANNOT_MAIL["delete"])
 
     def truth(self) -> dict[str, Truth]:
         told: dict[str, Truth] = {}

@@ -29,7 +29,7 @@ from tests.connectors.contract_suite.customer import (
     pages_of,
     scripted,
 )
-from tests.connectors.contract_suite.driver import CAPABILITIES, Driver
+from tests.connectors.contract_suite.driver import CAPABILITIES, Deleting, Driver, GainingFields
 from tests.connectors.contract_suite.drivers import DRIVERS
 from warehouse.errors import ClarityError
 
@@ -184,7 +184,7 @@ def test_a_b_a_makes_three_versions(source: Driver, customer: Customer) -> None:
 
 
 @pytest.mark.needs("delete")
-def test_a_record_that_is_deleted_and_restored_is_told_both_times(source: Driver, customer: Customer) -> None:
+def test_a_record_that_is_deleted_and_restored_is_told_both_times(source: Deleting, customer: Customer) -> None:
     (record_id, *_) = some_pages(source)
     customer.sync()
     for happens, is_deleted in ((source.delete, True), (source.restore, False), (source.delete, True)):
@@ -196,7 +196,7 @@ def test_a_record_that_is_deleted_and_restored_is_told_both_times(source: Driver
 
 
 @pytest.mark.needs("delete")
-def test_what_was_deleted_before_the_first_read_is_no_living_record(source: Driver, customer: Customer) -> None:
+def test_what_was_deleted_before_the_first_read_is_no_living_record(source: Deleting, customer: Customer) -> None:
     (record_id, *_) = some_pages(source)
     source.delete(record_id)
     customer.sync()
@@ -235,7 +235,7 @@ def test_an_old_page_delivered_late_does_not_bring_back_what_it_says(source: Dri
 
 
 @pytest.mark.needs("new field")
-def test_a_schema_that_gains_and_loses_a_field_loses_no_record(source: Driver, customer: Customer) -> None:
+def test_a_schema_that_gains_and_loses_a_field_loses_no_record(source: GainingFields, customer: Customer) -> None:
     ids = some_pages(source)
     customer.sync()
     source.add_field("Tier__c", ids[0], "gold")

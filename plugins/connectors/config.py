@@ -1,0 +1,41 @@
+"""What the configurations of connectors have alike: addresses, streams, and a refusal that names the field."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ValidationError
+
+from connectors.contract import Fatal
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def _address(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("must be an address with https://")
+    return url.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+def some_of(known: Sequence[str]) -> AfterValidator:
+    """For a field that names streams."""
+
+    def check(names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(names) - set(known)):
+            raise ValueError(f"knows no {', '.join(unknown)}; there are {', '.join(known)}")
+        return names
+
+    return AfterValidator(check)
+
+
+def read(model: type[Config], connector: str, config: Mapping[str, Any]) -> Config:
+    """The configuration, or Fatal that names the first wrong field, without what was given: it may be a secret."""
+    try:
+        return model.model_validate(dict(config))
+    except ValidationError as invalid:
+        first = invalid.errors(include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        raise Fatal(f"{connector}: {where}: {reason}." if where else f"{connector}: {reason}.") from None
