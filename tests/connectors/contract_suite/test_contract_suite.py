@@ -48,20 +48,20 @@ def test_what_a_source_cannot_have_is_said_in_a_sentence(name: str) -> None:
 
 def test_one_full_read_holds_exactly_what_the_source_holds(source: Driver, customer: Customer) -> None:
     some_pages(source)
-    assert sum(bool(page.records) for page in pages_of(customer)) > 2
+    assert sum(bool(page.records) for page in pages_of(customer, alone=False)) > 2
     assert customer.latest() == source.truth()
 
 
 def test_full_then_incremental_equals_one_full(source: Driver, customer: Customer, new_customer: NewCustomer) -> None:
     ids = some_pages(source)
-    customer.sync()
+    customer.sync(alone=False)
     for round_ in range(3):
         source.change(ids[round_], f"changed in round {round_}")
         source.change(ids[-1], f"changed again in round {round_}")
         source.add(2)
-        customer.sync()
+        customer.sync(alone=False)
     at_once = new_customer()
-    at_once.sync()
+    at_once.sync(alone=False)
     assert customer.latest() == at_once.latest() == source.truth()
 
 
@@ -91,14 +91,14 @@ def test_killed_after_any_page_and_resumed_equals_undisturbed(
     source: Driver, customer: Customer, new_customer: NewCustomer
 ) -> None:
     some_pages(source)
-    pages = len(pages_of(customer))
+    pages = len(pages_of(customer, alone=False))
     undisturbed = customer.versions()
     for number in range(1, pages + 1):
         wounded = new_customer()
         with killed_after_page(source.stream, number):
-            wounded.sync()
+            wounded.sync(alone=False)
         assert wounded.last_sync("status") == ("running",)
-        wounded.sync()
+        wounded.sync(alone=False)
         assert wounded.versions() == undisturbed, f"killed after page {number}"
 
 
@@ -372,10 +372,10 @@ def test_what_is_fatal_fails_its_stream_and_no_other(source: Driver, customer: C
     failing = Failing(source, Fatal("nothing helps"), times=1000)
     with scripted(failing):
         with pytest.raises(ClarityError, match=f"{source.stream}: .*nothing helps"):
-            customer.sync()
+            customer.sync(alone=False)
     assert len(failing.states) == 1
     assert {stream for stream, _ in failing.calls} > {source.stream}
-    customer.sync()
+    customer.sync(alone=False)
     assert customer.latest() == source.truth()
 
 
