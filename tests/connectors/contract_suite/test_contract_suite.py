@@ -263,6 +263,8 @@ def test_state_from_an_older_version_of_us_loses_nothing(source: Driver, custome
 
 
 # ── each error class leads to its action ─────────────────────────────────────────────────────────────────────────────
+#
+# How a source goes on from its state is its own; what else the step does when a script raises has no source in it.
 
 
 class Failing:
@@ -299,6 +301,7 @@ def test_retry_reads_the_stream_again_from_its_last_page(source: Driver, custome
     assert customer.last_sync("status") == ("completed",)
 
 
+@pytest.mark.whatever_the_source
 def test_retry_gives_up_in_the_end_and_says_why(source: Driver, customer: Customer) -> None:
     some_pages(source)
     with scripted(Failing(source, Retry("the vendor is busy for ever"), times=1000, at_once=True)):
@@ -308,6 +311,7 @@ def test_retry_gives_up_in_the_end_and_says_why(source: Driver, customer: Custom
     assert customer.latest() == source.truth()
 
 
+@pytest.mark.whatever_the_source
 def test_a_short_wait_is_waited_for(source: Driver, customer: Customer) -> None:
     some_pages(source)
     until = datetime.now(UTC) + timedelta(seconds=0.3)
@@ -318,6 +322,7 @@ def test_a_short_wait_is_waited_for(source: Driver, customer: Customer) -> None:
     assert customer.latest() == source.truth()
 
 
+@pytest.mark.whatever_the_source
 def test_a_long_wait_fails_with_the_time(source: Driver, customer: Customer) -> None:
     some_pages(source)
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=5)
@@ -327,6 +332,7 @@ def test_a_long_wait_fails_with_the_time(source: Driver, customer: Customer) -> 
     assert until.strftime("%H:%M") in str(failure.value)
 
 
+@pytest.mark.whatever_the_source
 def test_reauthorise_stops_the_connector_and_is_said_once(source: Driver, customer: Customer) -> None:
     some_pages(source)
     failing = Failing(source, Reauthorise("log in again"), times=1000)
@@ -349,6 +355,7 @@ def test_a_state_that_the_vendor_forgot_is_read_from_the_start_once(source: Driv
     assert customer.latest() == source.truth()
 
 
+@pytest.mark.whatever_the_source
 def test_a_state_that_stays_unknown_is_a_failure_and_no_endless_loop(source: Driver, customer: Customer) -> None:
     some_pages(source)
     failing = Failing(source, ResetState("the state is unknown"), times=1000)
@@ -358,6 +365,7 @@ def test_a_state_that_stays_unknown_is_a_failure_and_no_endless_loop(source: Dri
     assert len(failing.states) == 2
 
 
+@pytest.mark.whatever_the_source
 def test_a_record_that_is_rejected_goes_to_quarantine_and_the_others_go_on(source: Driver, customer: Customer) -> None:
     some_pages(source)
     with scripted(Failing(source, RecordRejected("not this one"))):
@@ -367,6 +375,7 @@ def test_a_record_that_is_rejected_goes_to_quarantine_and_the_others_go_on(sourc
     assert customer.last_sync("status, records_failed") == ("completed", 1)
 
 
+@pytest.mark.whatever_the_source
 def test_what_is_fatal_fails_its_stream_and_no_other(source: Driver, customer: Customer) -> None:
     some_pages(source)
     failing = Failing(source, Fatal("nothing helps"), times=1000)
