@@ -226,4 +226,5 @@ def wait_until(condition: Callable[[], bool], patience: float) -> None:
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
+        # each look is a question or more to the API server, which answers ten in a second's work
+        time.sleep(1)
