@@ -59,7 +59,8 @@ def temporary_home(like: Path | None = None) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            supervisor.down(lambda _line: None)
+            # killed: stopping them cleanly takes 5 s of processor and up to 20 of patience, and nobody looks any more
+            supervisor._clear_leftovers(lambda _line: None)
             server.stop()
             shutil.rmtree(folder)
 
