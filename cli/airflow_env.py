@@ -5,6 +5,7 @@ Passwords and keys reach Airflow's processes through their environment only, nev
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import socket
@@ -14,10 +15,14 @@ from pathlib import Path
 
 from warehouse import database
 from warehouse.errors import MisuseError
-from warehouse.home import home, project_root, secret, write_private
+from warehouse.home import home, project_root, secret, setting, write_private
 
 HOST = "127.0.0.1"
 PREFERRED_PORT = 8080
+
+# What Airflow's own keys and its administrator's password follow from where its processes share no CLARITY_HOME.
+SECRET_VARIABLE = "CLARITY_AIRFLOW_SECRET"
+MINIMUM_LENGTH = 32
 ADMIN = "admin"
 
 # Discovery of a new tenant takes one parse of tenant_pipelines.py, then one look of the scheduler.
@@ -47,7 +52,7 @@ def airflow_home() -> Path:
 
 
 def admin_password() -> str:
-    return secret("airflow_admin_password")
+    return _secret("airflow_admin_password")
 
 
 def web_address() -> str:
@@ -207,7 +212,19 @@ def passwords_file() -> Path:
 
 def _key(purpose: str) -> bytes:
     """64 bytes, whatever the length of a secret: what Airflow signs its tokens with must not be shorter."""
-    return hashlib.sha512(secret(f"airflow_{purpose}_key").encode()).digest()
+    return hashlib.sha512(_secret(f"airflow_{purpose}_key").encode()).digest()
+
+
+def _secret(name: str) -> str:
+    """One of this home's own secrets, or what follows from the secret that all machines were given."""
+    shared = setting(SECRET_VARIABLE)
+    if shared is None:
+        return secret(name)
+    if len(shared) < MINIMUM_LENGTH:
+        raise MisuseError(
+            f"{SECRET_VARIABLE} needs {MINIMUM_LENGTH} characters or more; make one with `openssl rand -hex 32`"
+        )
+    return base64.urlsafe_b64encode(hmac.digest(shared.encode(), name.encode(), "sha256")).decode().rstrip("=")
 
 
 def _port_file() -> Path:
