@@ -12,16 +12,22 @@ import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from warehouse import database
 from warehouse.errors import MisuseError
 from warehouse.home import home, project_root, secret, setting, write_private
 
 HOST = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what a container listens to is for its network to say
 PREFERRED_PORT = 8080
 
+# Where Airflow's processes don't share a machine: where they find its API server, and where people do if that differs.
+URL_VARIABLE, PUBLIC_URL_VARIABLE = "CLARITY_AIRFLOW_URL", "CLARITY_PUBLIC_URL"
+# The image says so of itself: in a container nobody starts a process but the container's own.
+CONTAINER_VARIABLE = "CLARITY_IN_CONTAINER"
 # What Airflow's own keys and its administrator's password follow from where its processes share no CLARITY_HOME.
-SECRET_VARIABLE = "CLARITY_AIRFLOW_SECRET"
+SECRET_VARIABLE = "CLARITY_AIRFLOW_SECRET"  # noqa: S105 - its name
 MINIMUM_LENGTH = 32
 ADMIN = "admin"
 
@@ -55,12 +61,30 @@ def admin_password() -> str:
     return _secret("airflow_admin_password")
 
 
+def is_in_container() -> bool:
+    """Whether each of Airflow's processes has a container of its own, which somebody else starts and stops."""
+    return setting(CONTAINER_VARIABLE) == "yes"
+
+
 def web_address() -> str:
-    return f"http://{HOST}:{port()}"
+    """Where the platform's own processes find Airflow's API server."""
+    return setting(URL_VARIABLE) or f"http://{HOST}:{port()}"
+
+
+def public_address() -> str:
+    """Where people find it."""
+    return setting(PUBLIC_URL_VARIABLE) or web_address()
+
+
+def host() -> str:
+    """Where the API server is: on this machine, unless the address says otherwise."""
+    return _address()[0] if setting(URL_VARIABLE) else HOST
 
 
 def port() -> int:
     """The port of Airflow's API server and web pages, the same at every start."""
+    if setting(URL_VARIABLE):
+        return _address()[1]
     remembered = _port_file()
     return int(remembered.read_text()) if remembered.exists() else choose_port()
 
@@ -85,7 +109,8 @@ def environment() -> dict[str, str]:
     """The environment of Airflow's processes: that of this process, with everything of Airflow's decided by us."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # A proxy must not stand between Airflow's own processes.
-    around_proxy = ",".join(filter(None, [HOST, "localhost", os.environ.get("NO_PROXY") or os.environ.get("no_proxy")]))
+    elsewhere = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+    around_proxy = ",".join(dict.fromkeys(filter(None, [HOST, host(), "localhost", elsewhere])))
     return {
         **inherited,
         "NO_PROXY": around_proxy,
@@ -121,9 +146,9 @@ def settings() -> dict[str, str]:
         # The supervisor migrates before it starts them: none needs to look again.
         "database": {"sql_alchemy_conn": database.airflow_url(), "check_migrations": False},
         "api": {
-            "host": HOST,
+            "host": EVERYWHERE if setting(URL_VARIABLE) else HOST,
             "port": port(),
-            "base_url": web_address(),
+            "base_url": public_address(),
             "workers": 1,
             "secret_key": _key("sessions").hex(),
             "expose_config": False,
@@ -225,6 +250,14 @@ def _secret(name: str) -> str:
             f"{SECRET_VARIABLE} needs {MINIMUM_LENGTH} characters or more; make one with `openssl rand -hex 32`"
         )
     return base64.urlsafe_b64encode(hmac.digest(shared.encode(), name.encode(), "sha256")).decode().rstrip("=")
+
+
+def _address() -> tuple[str, int]:
+    address = setting(URL_VARIABLE) or ""
+    parts = urlsplit(address)
+    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
+        raise MisuseError(f"{URL_VARIABLE} says {address[:60]!r}: write http://HOST:PORT, as the other machines see it")
+    return parts.hostname, parts.port or PREFERRED_PORT
 
 
 def _port_file() -> Path:

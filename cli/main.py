@@ -9,6 +9,7 @@ import typer
 from cli import (
     alerts,
     audit_trail,
+    containers,
     explain,
     maintenance,
     platform,
@@ -68,6 +69,7 @@ webhooks.register(app)
 provision.register(app)
 maintenance.register(app)
 why_red.register(app)
+containers.register(app)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(connector_app, name="connector")
 app.add_typer(config_app, name="config")

@@ -102,6 +102,12 @@ def down(report: Report) -> None:
 def status() -> list[ComponentState]:
     """The state of PostgreSQL, the supervisor and Airflow's processes, found out now and without starting anything."""
     supervised, health = _supervisor_lives(), _health()
+    if airflow_env.is_in_container():
+        unknown = [(name, Record(name, None, None, 0.0)) for name in COMPONENTS]
+        return [
+            _state_of_postgres(),
+            *(ComponentState(name, *_judge(name, record, health)) for name, record in unknown),
+        ]
     return [
         _state_of_postgres(),
         _state_of_supervisor(),
@@ -254,7 +260,7 @@ def _health() -> dict[str, Any] | None:
 
 def _ask(path: str, timeout: float) -> dict[str, Any] | None:
     """Spoken directly to the API server: no proxy of the caller's, and None for every kind of silence."""
-    connection = http.client.HTTPConnection(airflow_env.HOST, airflow_env.port(), timeout=timeout)
+    connection = http.client.HTTPConnection(airflow_env.host(), airflow_env.port(), timeout=timeout)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
