@@ -33,6 +33,18 @@ def test_airflow_shows_the_log_that_a_worker_serves_and_says_why_not_another(on_
     assert "Log file not found on worker" in on_workers.airflow.log(company.dag_id, run_id, "transform")
 
 
+def test_a_message_that_comes_twice_is_carried_out_once(on_workers: House) -> None:
+    runs = on_workers.run(on_workers.companies[:1], TODAY)
+    wait_for(on_workers, runs, lambda attempt: attempt.queue != "extract" and attempt.state == "running")
+    assert on_workers.redis.deliver_again() > 0
+    on_workers.assert_success(runs)
+    assert_alike(on_workers)
+    assert {attempt.number for attempt in on_workers.attempts(runs) if attempt.state != "skipped"} == {1}
+    refused = ("Task already running elsewhere", "TI was not in a state where it could be marked as running")
+    said = on_workers.reckoner.log.read_text(encoding="utf-8", errors="replace")
+    assert any(refusal in said for refusal in refused), on_workers.reckoner.last_words()
+
+
 def test_a_worker_killed_half_way_costs_nothing_but_time(on_workers: House) -> None:
     day = a_day_passes(on_workers, 1)
     runs = on_workers.run(on_workers.companies, day)
