@@ -86,14 +86,18 @@ def _ensure_a_row(admin: psycopg.Connection, table: str, tenant_id: str) -> None
         [table],
     ).fetchall():
         values[here] = f"(select {there} from {other} where tenant_id = '{tenant_id}' limit 1)"
-    admin.execute(
-        sql.SQL("insert into {} (tenant_id, {}) values ({}, {})").format(
-            tables.identifier(table),
-            sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.Literal(tenant_id),
-            sql.SQL(", ").join(map(sql.SQL, values.values())),
-        )
+    made = sql.SQL("insert into {} (tenant_id, {}) values ({}, {})").format(
+        tables.identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.Literal(tenant_id),
+        sql.SQL(", ").join(map(sql.SQL, values.values())),
     )
+    if table.startswith("raw."):
+        # only a tenant's own login lands anything
+        with database.run_session(tenant_id) as run:
+            run.execute(made)
+    else:
+        admin.execute(made)
 
 
 def content(admin: psycopg.Connection, tenant: Tenant) -> Content:

@@ -106,9 +106,10 @@ NEWS: dict[str, str] = {
         select
     """,
     "somebody changed companies": """
-        update canonical.people set account_id = (
-            select id from canonical.accounts where tenant_id = %(tenant)s order by id desc limit 1
-        ) where id = (select max(id) from canonical.people where tenant_id = %(tenant)s)
+        update canonical.people as p set account_id = (
+            select a.id from canonical.accounts as a
+            where a.tenant_id = %(tenant)s and a.id is distinct from p.account_id order by a.id desc limit 1
+        ) where p.id = (select max(id) from canonical.people where tenant_id = %(tenant)s)
     """,
     "somebody was promoted": """
         update canonical.people set title = 'CEO' where id = (
