@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     # whatever follows the command's name is that command's own
     app.command(
         "exec",
-        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     )(execute)
 
 
