@@ -6,6 +6,7 @@ Passwords and keys reach Airflow's processes through their environment only, nev
 import base64
 import hashlib
 import hmac
+import importlib.util
 import json
 import os
 import socket
@@ -36,6 +37,23 @@ SECONDS_BETWEEN_PARSES = 20
 
 # How many extracts of one vendor run at the same time, as in `salesforce=4,files=8`.
 POOLS_VARIABLE = "CLARITY_POOLS"
+
+# Who runs tasks: this machine, or workers on other machines (cli/worker.py), and through which Redis they hear of them.
+EXECUTOR_VARIABLE, BROKER_VARIABLE = "CLARITY_EXECUTOR", "CLARITY_BROKER_URL"
+EXECUTORS = {"local": "LocalExecutor", "celery": "CeleryExecutor"}
+BROKER_SCHEMES = ("redis", "rediss")
+# how many tasks run at once: with workers, on all of them together
+PARALLELISM_VARIABLE = "CLARITY_PARALLELISM"
+PARALLELISM_OF_WORKERS = 16
+
+BROKER_EXAMPLE = "redis://:PASSWORD@HOST:6379/0"
+# a message that was taken and never begun comes back; before its task has waited for too long
+VISIBILITY_TIMEOUT = 120
+
+# Tasks by what they need: the way to the vendors, PostgreSQL, memory and processor. The second also takes the tasks of
+# other people's DAGs, who need not know of queues.
+QUEUES = ("extract", "transform", "score")
+DEFAULT_QUEUE = "transform"
 
 # They tell of every loop, every parse and every request. Tasks keep INFO: their logs are what people read.
 QUIET_LOGGERS = (
@@ -132,10 +150,13 @@ def settings() -> dict[str, str]:
             "load_examples": False,
             # its default, but one that is asked for with every field of every task: found here, it is found at once
             "max_templated_field_length": 4096,
-            "executor": "LocalExecutor",
+            "executor": EXECUTORS[executor()],
             "parallelism": parallelism(),
             "default_timezone": "utc",
             "dags_are_paused_at_creation": False,
+            # A DAG that changed is read anew for its next run. At the default a run that starts within half a minute
+            # of a new connector would leave it out, and end green.
+            "min_serialized_dag_update_interval": 0,
             "fernet_key": base64.urlsafe_b64encode(_key("fernet")[:32]).decode(),
             "execution_api_server_url": f"{web_address()}/execution/",
             "simple_auth_manager_users": f"{ADMIN}:admin",
@@ -174,8 +195,9 @@ def settings() -> dict[str, str]:
             "orphaned_tasks_check_interval": 10,
             "task_instance_heartbeat_timeout": 60,
             # No more is queued than there are workers, so a task that waits this long waits for one that hangs or is
-            # gone: it goes to another. At the default of ten minutes a run would stand still for as long.
-            "task_queued_timeout": 90,
+            # gone: it goes to another. At the default of ten minutes a run would stand still for as long. Between
+            # machines a task may wait for a busy queue; its message is not lost with its worker (see `_celery`).
+            "task_queued_timeout": 600 if by_celery() else 90,
             "task_queued_timeout_check_interval": 15,
         },
         # A worker that misses the moment in which its task ends sleeps until the next heartbeat. At the default of 5 s
@@ -187,11 +209,13 @@ def settings() -> dict[str, str]:
             "colored_console_log": False,
             "uvicorn_logging_level": "WARNING",
             "namespace_levels": " ".join([*(f"{logger}=WARNING" for logger in QUIET_LOGGERS), "py.warnings=ERROR"]),
-            # Task logs are files on this machine: nobody serves them over a socket, and nobody asks for that.
-            "logging_config_class": "airflow_local_settings.LOGGING_ON_ONE_MACHINE",
+            # Task logs are files on this machine: nobody serves them over a socket, and nobody asks for that. Workers
+            # on other machines serve their own (port 8793), to those who know Airflow's key.
+            **({} if by_celery() else {"logging_config_class": "airflow_local_settings.LOGGING_ON_ONE_MACHINE"}),
             "file_task_handler_new_folder_permissions": "0o700",
             "file_task_handler_new_file_permissions": "0o600",
         },
+        **(_celery() if by_celery() else {}),
     }
     return {
         "AIRFLOW_HOME": str(folder),
@@ -204,9 +228,78 @@ def settings() -> dict[str, str]:
     }
 
 
+def _celery() -> dict[str, dict[str, object]]:
+    """A task runs once at a time, and is run again when its worker or Redis is gone.
+
+    A worker that dies takes its task along: Airflow misses its heartbeat within a minute and starts the next attempt. A
+    message that was taken and not yet begun comes back after `visibility_timeout`; one whose task is still running, or
+    has ended, comes back too, and Airflow's API refuses to start what is not queued.
+    """
+    return {
+        "operators": {"default_queue": DEFAULT_QUEUE},
+        "celery": {
+            "broker_url": broker_url(),
+            # a result outlives Redis, and nobody needs two copies of it
+            "result_backend": f"db+{database.airflow_url(driver='postgresql+psycopg')}",
+            # one at a time: what a worker had put aside would wait for it, and be lost to the others when it dies
+            "worker_prefetch_multiplier": 1,
+            "task_acks_late": True,
+            # While Redis is away the scheduler tries again, for an hour, before it takes a task for failed.
+            "operation_timeout": 1,
+            "task_publish_max_retries": 3600,
+            "extra_celery_config": json.dumps(
+                {
+                    # what ends an attempt is the time-out above, which Airflow takes for a reason to try again
+                    "task_publish_retry_policy": {"max_retries": None, "interval_start": 0.1, "interval_max": 0.2},
+                    "broker_connection_max_retries": None,
+                    # a task whose process died is the next attempt's, not the same one's again
+                    "task_reject_on_worker_lost": False,
+                    # it goes on working while Redis is away
+                    "worker_cancel_long_running_tasks_on_connection_loss": False,
+                }
+            ),
+        },
+        "celery_broker_transport_options": {"visibility_timeout": VISIBILITY_TIMEOUT},
+    }
+
+
+def executor() -> str:
+    chosen = setting(EXECUTOR_VARIABLE) or "local"
+    if chosen not in EXECUTORS:
+        raise MisuseError(f"{EXECUTOR_VARIABLE} says {chosen[:40]!r}: it wants {' or '.join(EXECUTORS)}")
+    return chosen
+
+
+def by_celery() -> bool:
+    return executor() == "celery"
+
+
+def require_celery() -> None:
+    if importlib.util.find_spec("celery") is None:
+        raise MisuseError(
+            f"{EXECUTOR_VARIABLE}=celery wants more than is installed here: what requirements-celery.txt lists"
+        )
+
+
+def broker_url() -> str:
+    url = setting(BROKER_VARIABLE)
+    if url is None:
+        raise MisuseError(f"workers hear of tasks through Redis: say where it is, {BROKER_VARIABLE}={BROKER_EXAMPLE}")
+    parts = urlsplit(url)
+    if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
+        # it is not repeated: there is a password in it
+        raise MisuseError(f"{BROKER_VARIABLE} is no address of a Redis: write {BROKER_EXAMPLE}, or rediss:// for TLS")
+    return url
+
+
 def parallelism() -> int:
     """How many tasks run at the same time."""
-    return min(16, max(4, 2 * (os.cpu_count() or 2)))
+    said = setting(PARALLELISM_VARIABLE)
+    if said is None:
+        return PARALLELISM_OF_WORKERS if by_celery() else min(16, max(4, 2 * (os.cpu_count() or 2)))
+    if not said.isdecimal() or int(said) < 1:
+        raise MisuseError(f"{PARALLELISM_VARIABLE} says {said[:40]!r}: it wants a number of tasks, 1 or more")
+    return int(said)
 
 
 def pools(vendors: Iterable[str]) -> dict[str, int]:

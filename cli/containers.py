@@ -57,11 +57,11 @@ def execute(
         raise MisuseError(f"{command[0]} can't be started: {error.strerror}") from None
 
 
-def require(needed: dict[str, str]) -> None:
+def require(needed: dict[str, str], whose: str = "this container") -> None:
     """Refuse to go on without one of these settings, and name each that is missing."""
     missing = [f"{name} or {name}_FILE ({what})" for name, what in needed.items() if setting(name) is None]
     if missing:
-        raise MisuseError(f"this container was not given {', nor '.join(missing)}")
+        raise MisuseError(f"{whose} was not given {', nor '.join(missing)}")
 
 
 def prepare_airflow(report: Callable[[str], None]) -> None:

@@ -20,6 +20,7 @@ from cli import (
     webhooks,
     why_red,
     work,
+    worker,
     writeback,
 )
 from cli.alerts import alert_app
@@ -68,6 +69,7 @@ writeback.register(app)
 webhooks.register(app)
 provision.register(app)
 maintenance.register(app)
+worker.register(app)
 why_red.register(app)
 containers.register(app)
 app.add_typer(tenant_app, name="tenant")

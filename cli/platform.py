@@ -63,11 +63,13 @@ def up(context: typer.Context) -> None:
 
 def start(report: Callable[[str], None]) -> str:
     """Everything that `clarity up` starts. Returns Airflow's address."""
-    from cli import airflow_env, supervisor
+    from cli import airflow_env, broker, supervisor
     from cli.airflow_api import Airflow
     from steps import deploy
 
     pools = airflow_env.pools(deploy.vendors())
+    if airflow_env.by_celery():
+        broker.ask()
     report("starting PostgreSQL")
     database.ensure_up()
     deploy.ensure(report)

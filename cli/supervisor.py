@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from cli import airflow_env, processes
+from cli import airflow_env, broker, processes
 from cli.processes import Record
 from warehouse import database, server
 from warehouse.errors import ClarityError, MisuseError
@@ -44,7 +44,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-SUPERVISOR, POSTGRES = "supervisor", "postgresql"
+SUPERVISOR, POSTGRES, REDIS = "supervisor", "postgresql", "redis"
 
 UP_WITHIN = 180.0
 STARTING_FOR = 60.0
@@ -106,10 +106,12 @@ def status() -> list[ComponentState]:
         unknown = [(name, Record(name, None, None, 0.0)) for name in COMPONENTS]
         return [
             _state_of_postgres(),
+            *_state_of_redis(),
             *(ComponentState(name, *_judge(name, record, health)) for name, record in unknown),
         ]
     return [
         _state_of_postgres(),
+        *_state_of_redis(),
         _state_of_supervisor(),
         *(_state_of(name, processes.recorded(name), health, supervised) for name in COMPONENTS),
     ]
@@ -206,6 +208,16 @@ def _state_of_external_postgres() -> ComponentState:
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
         return ComponentState(POSTGRES, "failing", f"{database.URL_VARIABLE} points to a server that refuses: {reason}")
+
+
+def _state_of_redis() -> list[ComponentState]:
+    """Of those alone who have workers on other machines."""
+    if not airflow_env.by_celery():
+        return []
+    try:
+        return [ComponentState(REDIS, "running", broker.ask())]
+    except ClarityError as error:
+        return [ComponentState(REDIS, "failing", str(error))]
 
 
 def _state_of_supervisor() -> ComponentState:
