@@ -1,7 +1,7 @@
 """What a fleet of tenants needs, reckoned from what one costs here: `make bench-scale`.
 
 A real Airflow in a home of its own. Measured are the bytes that an activity takes through all layers, the processor
-time of runs that find nothing new and of runs that find a new day, and the connections that they hold. From these, and
+time of runs that find nothing new and of runs that find a week, and the connections that they hold. From these, and
 from what is assumed and printed beside, the needs of 10, 500 and 5,000 tenants are reckoned.
 """
 
@@ -36,7 +36,12 @@ IDLE = 4
 ACCOUNTS, ACTIVITIES = 150, 10_000
 RUNS_A_DAY = 6
 
+# A week holds weekends, as years do.
+NEWS = timedelta(days=7)
+SECONDS_AT_REST = 30
+
 IDLE_RUN, IDLE_NIGHT, BUSY_RUN, BUSY_NIGHT = "idle pipeline", "idle night", "busy pipeline", "busy night"
+AT_REST = "at rest, a minute"
 
 SIZES = """
 select n.nspname, sum(pg_table_size(c.oid)), sum(pg_indexes_size(c.oid))
@@ -159,9 +164,10 @@ def measure(tenants: int, activities: int) -> Measured:
         with Watch() as watch:
             bills[IDLE_RUN] = fleet.run_all(airflow, idle.dags("pipeline"), today)
             bills[IDLE_NIGHT] = fleet.run_all(airflow, idle.dags("rescore"), today + timedelta(days=1))
-            news = write_a_day(folder / "full")
-            bills[BUSY_RUN] = fleet.run_all(airflow, ["pipeline__full"], today + timedelta(days=1))
-            bills[BUSY_NIGHT] = fleet.run_all(airflow, ["rescore__full"], today + timedelta(days=2))
+            news = write_news(folder / "full")
+            bills[BUSY_RUN] = fleet.run_all(airflow, ["pipeline__full"], today + NEWS)
+            bills[BUSY_NIGHT] = fleet.run_all(airflow, ["rescore__full"], today + NEWS + timedelta(days=1))
+        bills[AT_REST] = fleet.at_rest(SECONDS_AT_REST)
         for what, bill in bills.items():
             say(f"  {what}: {bill.everything:.2f} CPU-seconds a run")
         questions = in_partitions("full")
@@ -204,17 +210,17 @@ def _sizes() -> dict[str, Bytes]:
     return {layer: Bytes(float(tables), float(indexes)) for layer, tables, indexes in rows}
 
 
-def write_a_day(folder: Path) -> int:
-    """Let a day pass in this world. Returns how many activities it brought."""
+def write_news(folder: Path) -> int:
+    """Let a week pass in this world. Returns how many activities it brought."""
     before = companies.read_world(folder)
-    after = companies.advance(before, 1)
+    after = companies.advance(before, NEWS.days)
     companies.write_csv(folder, after)
     return len(after.activities) - len(before.activities)
 
 
 def reckon(measured: Measured, assumed: Assumed, tenants: int) -> dict[str, float]:
     """Each need by its name, from one tenant's costs times how many there are."""
-    bills = measured.bills
+    bills, at_rest = measured.bills, measured.bills[AT_REST].everything / 60
     night = bills[IDLE_NIGHT].everything
     # what a new activity costs beyond a run at whom nothing is new
     per_activity = max(0.0, bills[BUSY_RUN].everything - bills[IDLE_RUN].everything) / max(1, measured.busy_news)
@@ -226,7 +232,7 @@ def reckon(measured: Measured, assumed: Assumed, tenants: int) -> dict[str, floa
         "activities kept, millions": tenants * assumed.activities / 1e6,
         "CPU-hours of the nights": tenants * night / 3600,
         "CPU-hours a day": cpu_hours,
-        "cores at 50 % use": cpu_hours / 24 / 0.5,
+        "cores, half of each for the busy hours": cpu_hours / 24 / 0.5 + at_rest,
         "PostgreSQL, GB": tenants * assumed.activities * sum(size.all for size in measured.per_activity.values()) / 1e9,
         f"connections of {tasks} tasks": tasks * per_task + measured.connections.get("Airflow", 0),
         "logins": tenants * 2,
@@ -298,8 +304,12 @@ def tables_of(measured: Measured, assumed: Assumed) -> str:
     reckoned = {tenants: reckon(measured, assumed, tenants) for tenants in FLEETS}
     lines += [f"| reckoned | {' | '.join(f'{tenants:,} tenants' for tenants in FLEETS)} |", f"|---|{'---:|' * 3}"]
     for need in reckoned[FLEETS[0]]:
-        lines.append(f"| {need} | {' | '.join(f'{reckoned[tenants][need]:,.1f}' for tenants in FLEETS)} |")
+        lines.append(f"| {need} | {' | '.join(f'{_short(reckoned[tenants][need])}' for tenants in FLEETS)} |")
     return "\n".join(lines)
+
+
+def _short(figure: float) -> str:
+    return f"{figure:,.2f}" if figure < 10 else f"{figure:,.0f}"
 
 
 def main() -> int:
@@ -318,7 +328,7 @@ def main() -> int:
     measured = measure(arguments.tenants, arguments.activities)
     assumed = Assumed(arguments.a_year, os.cpu_count() or 1)
     print(f"{os.cpu_count()} cores; Python {machine.python_version()}")
-    print(f"bytes: by {measured.activities:,} activities more; busy: a day with {measured.busy_news:,} new ones")
+    print(f"bytes: by {measured.activities:,} activities more; busy: a week with {measured.busy_news:,} new ones")
     print(f"assumed: {assumed.activities:,} activities a year and tenant, all kept; {RUNS_A_DAY} pipelines a day\n")
     print(tables_of(measured, assumed))
     return 0
