@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -98,6 +99,8 @@ class Bytes:
 class Measured:
     activities: int
     per_activity: dict[str, Bytes]
+    people: int
+    per_person: float
     bills: dict[str, fleet.Bill]
     busy_news: int
     tasks_at_once: int
@@ -111,6 +114,7 @@ class Assumed:
     """A tenant as the table assumes it: the activities of a year, all kept, and as many of them a day."""
 
     activities: int
+    people: int
     cores: int
     tasks_per_core: int = 2
 
@@ -154,7 +158,7 @@ def measure(tenants: int, activities: int) -> Measured:
         say("starting a platform of its own")
         platform.start(lambda _line: None)
         idle = fleet.settle(tenants, folder / "idle", today)
-        per_activity, counted = bytes_per_activity(folder, activities, today)
+        counted, per_activity, people, per_person = bytes_taken(folder, activities, today)
         airflow = Airflow()
         last = "rescore__full"
         fleet.wait(lambda: airflow.has_dag(last, tag="source:files"), f"Airflow knows {last}")
@@ -172,12 +176,22 @@ def measure(tenants: int, activities: int) -> Measured:
             say(f"  {what}: {bill.everything:.2f} CPU-seconds a run")
         questions = in_partitions("full")
         return Measured(
-            counted, per_activity, bills, news, watch.tasks, watch.most, len(keys_without_the_tenant()), questions
+            activities=counted,
+            per_activity=per_activity,
+            people=people,
+            per_person=per_person,
+            bills=bills,
+            busy_news=news,
+            tasks_at_once=watch.tasks,
+            connections=watch.most,
+            without_the_tenant=len(keys_without_the_tenant()),
+            questions=questions,
         )
 
 
-def bytes_per_activity(folder: Path, activities: int, today: date) -> tuple[dict[str, Bytes], int]:
-    """What the second half of a tenant's activities adds, layer by layer. Returns also how many those were."""
+def bytes_taken(folder: Path, activities: int, today: date) -> tuple[int, dict[str, Bytes], int, float]:
+    """What the second half of a tenant's activities adds, layer by layer, and how many those were; how many people the
+    tenant has, and what all that does not come from activities takes for each of them."""
     market = replace(companies.Market(), activities_per_year=activities)
     whole = companies.generate(9, ACCOUNTS, today, market=market)
     # the same accounts and people, and every second thing that they did
@@ -192,10 +206,16 @@ def bytes_per_activity(folder: Path, activities: int, today: date) -> tuple[dict
         after = _sizes()
         sizes.append({layer: _less(after[layer], before[layer]) for layer in after})
         counts.append(len(company.activities))
-        say(f"  {counts[-1]:,} activities take {sum(size.all for size in sizes[-1].values()) / 1e6:.1f} MB")
+        say(f"  {counts[-1]:,} activities of {len(whole.people):,} people take {_all(sizes[-1]) / 1e6:.1f} MB")
     more = counts[1] - counts[0]
     added = {layer: _less(sizes[1][layer], sizes[0][layer]) for layer in sizes[1]}
-    return {layer: Bytes(size.tables / more, size.indexes / more) for layer, size in added.items()}, more
+    per_activity = {layer: Bytes(size.tables / more, size.indexes / more) for layer, size in added.items()}
+    besides = _all(sizes[1]) - counts[1] * _all(per_activity)
+    return more, per_activity, len(whole.people), besides / len(whole.people)
+
+
+def _all(layers: Mapping[str, Bytes]) -> float:
+    return sum(size.all for size in layers.values())
 
 
 def _less(one: Bytes, other: Bytes) -> Bytes:
@@ -226,6 +246,7 @@ def reckon(measured: Measured, assumed: Assumed, tenants: int) -> dict[str, floa
     per_activity = max(0.0, bills[BUSY_RUN].everything - bills[IDLE_RUN].everything) / max(1, measured.busy_news)
     day = RUNS_A_DAY * bills[IDLE_RUN].everything + assumed.a_day * per_activity
     cpu_hours = tenants * (night + day) / 3600
+    bytes_of_one = assumed.activities * _all(measured.per_activity) + assumed.people * measured.per_person
     tasks = assumed.cores * assumed.tasks_per_core
     per_task = measured.connections.get("tenants' logins", 0) / max(1, measured.tasks_at_once)
     return {
@@ -233,7 +254,7 @@ def reckon(measured: Measured, assumed: Assumed, tenants: int) -> dict[str, floa
         "CPU-hours of the nights": tenants * night / 3600,
         "CPU-hours a day": cpu_hours,
         "cores, half of each for the busy hours": cpu_hours / 24 / 0.5 + at_rest,
-        "PostgreSQL, GB": tenants * assumed.activities * sum(size.all for size in measured.per_activity.values()) / 1e9,
+        "PostgreSQL, GB": tenants * bytes_of_one / 1e9,
         f"connections of {tasks} tasks": tasks * per_task + measured.connections.get("Airflow", 0),
         "logins": tenants * 2,
     }
@@ -266,6 +287,11 @@ def in_partitions(slug: str) -> dict[str, tuple[float, float]]:
         for number, (definition,) in enumerate(admin.execute(INDEXES.encode()).fetchall()):
             unnamed = re.sub(r"INDEX \S+ ON canonical", f"INDEX copied_{number} ON scratch", definition)
             admin.execute(unnamed.encode())
+        try:
+            admin.execute("alter table scratch.activities add primary key (id)")
+        except psycopg.errors.FeatureNotSupported as refused:
+            say(f"  {str(refused).splitlines()[0]}")
+        admin.execute("alter table scratch.activities add primary key (tenant_id, id)")
         admin.execute("alter table scratch.activities enable row level security")
         admin.execute(
             "create policy tenant on scratch.activities using (tenant_id = (select control.session_tenant()))"
@@ -293,7 +319,8 @@ def tables_of(measured: Measured, assumed: Assumed) -> str:
     layers = sorted(measured.per_activity.items(), key=lambda item: -item[1].all)
     lines += [f"| {layer} | {size.tables:,.0f} | {size.indexes:,.0f} | {size.all:,.0f} |" for layer, size in layers]
     tables, indexes = (sum(getattr(size, part) for _, size in layers) for part in ("tables", "indexes"))
-    lines += [f"| **all layers** | {tables:,.0f} | {indexes:,.0f} | {tables + indexes:,.0f} |", ""]
+    lines += [f"| **all layers** | {tables:,.0f} | {indexes:,.0f} | {tables + indexes:,.0f} |"]
+    lines += [f"| besides, for each of {measured.people:,} people | | | {measured.per_person:,.0f} |", ""]
     lines += [fleet.table(measured.bills), ""]
     lines += ["| connections at most | |", "|---|---:|"]
     lines += [f"| {whose} | {count} |" for whose, count in sorted(measured.connections.items())]
@@ -322,14 +349,18 @@ def main() -> int:
         default=100_000,
         help="activities of a tenant that the table assumes; default: %(default)s",
     )
+    parser.add_argument("--people", type=int, default=2_500, help="assumed people; default: %(default)s")
     arguments = parser.parse_args()
     # also who is ended leaves nothing behind
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     measured = measure(arguments.tenants, arguments.activities)
-    assumed = Assumed(arguments.a_year, os.cpu_count() or 1)
+    assumed = Assumed(arguments.a_year, arguments.people, os.cpu_count() or 1)
     print(f"{os.cpu_count()} cores; Python {machine.python_version()}")
     print(f"bytes: by {measured.activities:,} activities more; busy: a week with {measured.busy_news:,} new ones")
-    print(f"assumed: {assumed.activities:,} activities a year and tenant, all kept; {RUNS_A_DAY} pipelines a day\n")
+    print(
+        f"assumed of a tenant: {assumed.people:,} people, {assumed.activities:,} activities a year, one year kept,"
+        f" {RUNS_A_DAY} pipelines a day\n"
+    )
     print(tables_of(measured, assumed))
     return 0
 

@@ -67,10 +67,13 @@ class Engine:
         test = self.compose["services"][name].get("healthcheck", {}).get("test")
         if test is None:
             return b" ready" in self.log(name).read_bytes()
-        asked = subprocess.run(
-            [str(PYTHON), *test[2:]], env=self._environment(name), cwd="/", capture_output=True, check=False
+        return self.ask(name, *test[2:]).returncode == 0
+
+    def ask(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Python's answer within this service, as `docker compose exec` would have it."""
+        return subprocess.run(
+            [str(PYTHON), *words], env=self._environment(name), cwd="/", capture_output=True, text=True, check=False
         )
-        return asked.returncode == 0
 
     def stop(self) -> None:
         """All at once, with whatever they started."""
@@ -158,6 +161,8 @@ def test_what_compose_starts_migrates_becomes_healthy_and_scores_the_demo(engine
         time.sleep(1)
     engine.run("demo")
     assert "Ready in" in engine.log("demo").read_text(encoding="utf-8")
+    status = engine.ask("api-server", "-m", "cli.main", "status")
+    assert status.returncode == 0, status.stdout + status.stderr
     # nobody but who migrates and makes tenants was told who the administrator is
     told = {name for name in SERVICES if "database_url" in engine.compose["services"][name]["secrets"]}
     assert told == set()

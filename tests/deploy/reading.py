@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 import yaml
 
@@ -248,7 +247,7 @@ def of_command(words: list[str]) -> list[str]:
 def _clarity(words: list[str]) -> tuple[str, set[str] | None]:
     from cli.main import app
 
-    command: click.Command | None = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     name: list[str] = []
     while command is not None and hasattr(command, "commands") and words and not words[0].startswith("-"):
         name.append(words[0])
