@@ -22,7 +22,7 @@ MEASURED = scale.Measured(
         scale.IDLE_RUN: bill(4),
         scale.IDLE_NIGHT: bill(2),
         scale.BUSY_RUN: bill(6),
-        scale.BUSY_NIGHT: bill(2),
+        scale.BUSY_NIGHT: bill(3),
         scale.AT_REST: bill(12),
     },
     busy_news=200,
@@ -41,8 +41,8 @@ def test_five_hundred_tenants_need_fifty_times_what_ten_do() -> None:
 
 
 def test_a_tenants_day_is_six_runs_a_night_and_its_news() -> None:
-    # 6 * 4 s, 2 s, and 1,000 activities of (6 - 4) / 200 s
-    assert scale.reckon(MEASURED, ASSUMED, 3600)["CPU-hours a day"] == pytest.approx(24 + 2 + 10)
+    # 6 * 4 s; 2 s and 1,000 people of (3 - 2) / 100 s; 1,000 activities of (6 - 4) / 200 s
+    assert scale.reckon(MEASURED, ASSUMED, 3600)["CPU-hours a day"] == pytest.approx(24 + (2 + 10) + 10)
 
 
 def test_the_disk_holds_activities_and_what_is_known_of_people() -> None:
