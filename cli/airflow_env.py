@@ -48,7 +48,7 @@ PARALLELISM_OF_WORKERS = 16
 
 BROKER_EXAMPLE = "redis://:PASSWORD@HOST:6379/0"
 # a message that was taken and never begun comes back; before its task has waited for too long
-VISIBILITY_TIMEOUT = 120
+VISIBILITY_TIMEOUT = 90
 
 # Tasks by what they need: the way to the vendors, PostgreSQL, memory and processor. The second also takes the tasks of
 # other people's DAGs, who need not know of queues.
@@ -195,9 +195,8 @@ def settings() -> dict[str, str]:
             "orphaned_tasks_check_interval": 10,
             "task_instance_heartbeat_timeout": 60,
             # No more is queued than there are workers, so a task that waits this long waits for one that hangs or is
-            # gone: it goes to another. At the default of ten minutes a run would stand still for as long. Between
-            # machines a task may wait for a busy queue; its message is not lost with its worker (see `_celery`).
-            "task_queued_timeout": 600 if by_celery() else 90,
+            # gone: it goes to another. At the default of ten minutes a run would stand still for as long.
+            "task_queued_timeout": 90,
             "task_queued_timeout_check_interval": 15,
         },
         # A worker that misses the moment in which its task ends sleeps until the next heartbeat. At the default of 5 s
@@ -215,8 +214,9 @@ def settings() -> dict[str, str]:
             "file_task_handler_new_folder_permissions": "0o700",
             "file_task_handler_new_file_permissions": "0o600",
         },
-        **(_celery() if by_celery() else {}),
     }
+    for section, chosen in (_celery() if by_celery() else {}).items():
+        options[section] = options.get(section, {}) | chosen
     return {
         "AIRFLOW_HOME": str(folder),
         **{
@@ -231,12 +231,18 @@ def settings() -> dict[str, str]:
 def _celery() -> dict[str, dict[str, object]]:
     """A task runs once at a time, and is run again when its worker or Redis is gone.
 
-    A worker that dies takes its task along: Airflow misses its heartbeat within a minute and starts the next attempt. A
-    message that was taken and not yet begun comes back after `visibility_timeout`; one whose task is still running, or
-    has ended, comes back too, and Airflow's API refuses to start what is not queued.
+    A worker that dies takes its tasks along: Airflow misses their heartbeat within a minute and starts the next
+    attempt. A message that was taken and not yet begun comes back after `visibility_timeout`. One that Redis handed to
+    a worker in the moment of its death is nowhere: what has been queued for `task_queued_timeout` is sent anew. So a
+    message may come twice, and Airflow's API refuses to start what is running or has ended.
     """
     return {
         "operators": {"default_queue": DEFAULT_QUEUE},
+        # A task that only waits for a busy worker is sent anew as well, and loses nothing by it; after an hour of that
+        # it fails, for nobody takes its queue.
+        "scheduler": {"task_queued_timeout": 120, "num_stuck_in_queued_retries": 30},
+        # a message is good for as long as that, and until somebody has looked
+        "api_auth": {"jwt_leeway": 60},
         "celery": {
             "broker_url": broker_url(),
             # a result outlives Redis, and nobody needs two copies of it

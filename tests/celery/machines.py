@@ -1,8 +1,8 @@
 """Stand-ins for machines: a Redis that can be killed and comes back, workers that have nothing but their own home."""
 
+import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import tempfile
@@ -50,6 +50,23 @@ class Redis:
             self.process.kill()
             self.process.wait()
 
+    def deliver_again(self) -> int:
+        """Put what workers have taken into its queue once more, as if its time had run out. Returns how much it was."""
+        taken = [json.loads(line) for line in self._say("hvals", "unacked").splitlines()]
+        for message, _, queue in taken:
+            self._say("-x", "lpush", queue, stdin=json.dumps(message))
+        return len(taken)
+
+    def _say(self, *words: str, stdin: str = "") -> str:
+        return subprocess.run(
+            ["redis-cli", "-p", str(self.port), *words],
+            env=os.environ | {"REDISCLI_AUTH": self.password},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
 
 @dataclass
 class Worker:
@@ -93,9 +110,7 @@ class Worker:
         """The power fails: it, its pool and the tasks in it are gone at once."""
         if self.process is None:
             return
-        for process in self._all():
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGSTOP)
+        self.process.kill()
         for process in self._all():
             with suppress(psutil.NoSuchProcess):
                 process.kill()

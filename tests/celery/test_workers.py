@@ -29,8 +29,20 @@ def test_airflow_shows_the_log_that_a_worker_serves_and_says_why_not_another(on_
     company = on_workers.companies[0]
     run_id = on_workers.airflow.last_success(company.dag_id)
     assert "Done. Returned value was" in on_workers.airflow.log(company.dag_id, run_id, "extract", map_index=0)
-    # nobody serves it at the port that Airflow asks
-    assert "Could not read served logs" in on_workers.airflow.log(company.dag_id, run_id, "transform")
+    # who is asked at that address has not got it, as if the worker had come back with an empty disk
+    assert "Log file not found on worker" in on_workers.airflow.log(company.dag_id, run_id, "transform")
+
+
+def test_a_message_that_comes_twice_is_carried_out_once(on_workers: House) -> None:
+    runs = on_workers.run(on_workers.companies[:1], TODAY)
+    wait_for(on_workers, runs, lambda attempt: attempt.queue != "extract" and attempt.state == "running")
+    assert on_workers.redis.deliver_again() > 0
+    on_workers.assert_success(runs)
+    assert_alike(on_workers)
+    assert {attempt.number for attempt in on_workers.attempts(runs) if attempt.state != "skipped"} == {1}
+    refused = ("Task already running elsewhere", "TI was not in a state where it could be marked as running")
+    said = on_workers.reckoner.log.read_text(encoding="utf-8", errors="replace")
+    assert any(refusal in said for refusal in refused), on_workers.reckoner.last_words()
 
 
 def test_a_worker_killed_half_way_costs_nothing_but_time(on_workers: House) -> None:
@@ -58,7 +70,19 @@ def test_redis_restarted_half_way_costs_nothing_but_time(on_workers: House) -> N
     on_workers.redis.start()
     on_workers.assert_success(runs)
     assert_alike(on_workers)
-    assert_never_twice_at_once(on_workers.attempts(runs))
+    # nobody took a task for failed while it could not be sent
+    assert {attempt.number for attempt in on_workers.attempts(runs) if attempt.state != "skipped"} == {1}
+
+
+def test_no_log_of_a_worker_holds_a_secret(on_workers: House) -> None:
+    for worker in (on_workers.reader, on_workers.reckoner):
+        said = worker.log.read_text(encoding="utf-8", errors="replace")
+        assert "execute_workload" in said
+        key = worker.told["CLARITY_ENCRYPTION_KEYS"].partition(":")[2]
+        for hidden in (on_workers.redis.password, worker.told["CLARITY_AIRFLOW_SECRET"], key):
+            assert hidden not in said
+        # how the token of a task begins, for it is JSON
+        assert "eyJ" not in said
 
 
 def a_day_passes(house: House, days: int) -> date:

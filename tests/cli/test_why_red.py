@@ -89,7 +89,7 @@ def test_a_task_of_a_worker_on_another_machine_is_not_taken_for_killed(
 ) -> None:
     monkeypatch.setenv("CLARITY_EXECUTOR", "celery")
     run = red(airflow, scored, ("score", -1, ""))
-    assert why_red.run(run, actor=OPERATOR).failures == (why_red.Failure("score", why_red.ELSEWHERE),)
+    assert why_red.run(run, actor=OPERATOR).failures == [why_red.Failure("score", why_red.ELSEWHERE)]
 
 
 def test_a_tenant_a_dag_or_a_bare_run_id_means_the_same_red_run(scored: Tenant, airflow: psycopg.Connection) -> None:
