@@ -328,8 +328,8 @@ def in_partitions(slug: str) -> dict[str, Answer]:
 
 def _looked_into(node: dict[str, Any]) -> int:
     """How many relations named like the activities this part of a plan has read."""
-    mine = node.get("Relation Name", "").startswith("activities") and node["Actual Loops"] > 0
-    return mine + sum(_looked_into(below) for below in node.get("Plans", []))
+    is_one = str(node.get("Relation Name")).startswith("activities") and node["Actual Loops"] > 0
+    return int(is_one) + sum(_looked_into(below) for below in node.get("Plans", []))
 
 
 def tables_of(measured: Measured, assumed: Assumed) -> str:
