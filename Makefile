@@ -25,8 +25,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status docs test test-contracts test-celery redis lint chaos fuzz bench-load \
-    bench-transform bench-score bench-writeback bench-fleet screenshot lock clean
+.PHONY: help setup demo up down status docs test test-contracts test-celery test-image redis lint chaos fuzz \
+    bench-load bench-transform bench-score bench-writeback bench-fleet bench-scale screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
@@ -56,6 +56,9 @@ test: lint ## all that CI runs: lint, then every test
 test-contracts: $(VENV)/development $(FOREIGN)/python ## the connectors against servers that none of us wrote
 	@if [ -n "$${CLARITY_CONTRACTS:-}" ]; then $(MAKE) --no-print-directory $(FOREIGN)/node; fi
 	@$(BIN)/pytest tests/contracts tests/sandbox/test_salesforce_bare.py
+
+test-image: $(VENV)/development ## every step of the image's build that needs no engine, in a clean folder; minutes
+	@$(BIN)/python -m tests.deploy.build
 
 test-celery: redis $(VENV)/development $(WORKERS)/ready ## two workers and a real Redis, killed and restarted half-way
 	@$(BIN)/pytest tests/celery
@@ -92,6 +95,9 @@ bench-transform: $(VENV)/development ## a million activities from raw to rollups
 
 bench-fleet: $(VENV)/development $(COSMOS)/ready ## a hundred idle tenants in real Airflow: who spends the processor; OPTIONS=--help
 	@$(BIN)/python -m benchmarks.fleet $(OPTIONS)
+
+bench-scale: $(VENV)/development ## bytes per activity, processor per tenant, and what 5,000 tenants need; OPTIONS=--help
+	@$(BIN)/python -m benchmarks.scale $(OPTIONS)
 
 screenshot: $(VENV)/development ## take the pictures in the README
 	@$(BIN)/python docs/take_screenshots.py

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli import dumps
 from cli.context import Context, console
 from control import access
 from warehouse import database
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(down)
     app.command()(status)
     app.command()(docs)
+    dumps.register(db_app)
     app.add_typer(db_app, name="db")
 
 

