@@ -28,6 +28,8 @@ DEFINER_FUNCTIONS = {
     "control.analyze_if_grown(regclass)",
     "control.webhook_endpoint(text)",
     "control.accept_webhook(text,text,text)",
+    "control.hold_tenant()",
+    "control.remove_raw()",
 }
 # policies that are not about session_tenant(), and the roles that they may name
 PLATFORM_ROLES = {OWNER, REGISTRY, REGISTRAR, RECEIVER, roles.AUDITOR}
@@ -179,7 +181,7 @@ def _foreign_keys(admin: psycopg.Connection) -> Iterator[str]:
         from pg_class as c
         join pg_attribute as a on a.attrelid = c.oid and a.attname = 'tenant_id'
         join pg_namespace as n on n.oid = c.relnamespace
-        where c.relkind in ('r', 'p') and n.nspname in ('control', 'canonical', 'scores', 'quality', 'raw')
+        where c.relkind in ('r', 'p') and n.nspname in ('control', 'canonical', 'scores', 'quality')
             and c.oid <> all (array['control.audit_log'::regclass, 'control.audit_heads'::regclass])
             and not exists (
                 select from pg_constraint as k
@@ -189,6 +191,27 @@ def _foreign_keys(admin: psycopg.Connection) -> Iterator[str]:
     ).fetchall()
     for (name,) in missing:
         yield f"{name} does not go with its tenant: no foreign key to control.tenants"
+    # raw has triggers for it: one that holds the tenant while rows come in, one that takes them along
+    untied = admin.execute(
+        """
+        select c.oid::regclass::text
+        from pg_class as c
+        where c.relkind in ('r', 'p') and c.relnamespace = 'raw'::regnamespace
+            and not exists (
+                select from pg_trigger as t
+                where t.tgrelid = c.oid and t.tgfoid = 'control.hold_tenant()'::regprocedure and t.tgenabled = 'O'
+                    and pg_get_triggerdef(t.oid) like '% BEFORE INSERT ON % FOR EACH STATEMENT EXECUTE %'
+            )
+            or c.oid = 'control.tenants'::regclass
+            and not exists (
+                select from pg_trigger as t
+                where t.tgrelid = c.oid and t.tgfoid = 'control.remove_raw()'::regprocedure and t.tgenabled = 'O'
+                    and pg_get_triggerdef(t.oid) like '% AFTER DELETE ON % FOR EACH ROW EXECUTE %'
+            )
+        """
+    ).fetchall()
+    for (name,) in untied:
+        yield f"{name} has lost the trigger that ties raw rows to their tenant"
     references = admin.execute(
         """
         select c.oid::regclass::text, a.attname::text

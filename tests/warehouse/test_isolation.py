@@ -79,6 +79,16 @@ def test_each_login_sees_its_own_rows(logins: dict[str, Login], tenant: Tenant, 
             "does not carry the tenant",
         ),
         (
+            "drop trigger hold_tenant on raw.files__people",
+            "select control.make_raw_table('files__people')",
+            "raw.files__people has lost the trigger",
+        ),
+        (
+            "alter table control.tenants disable trigger remove_raw",
+            "alter table control.tenants enable trigger remove_raw",
+            "control.tenants has lost the trigger",
+        ),
+        (
             "create policy wide on scores.engagements to clarity_pipeline using (true)",
             "drop policy wide on scores.engagements",
             "does not go by the session's tenant alone",
