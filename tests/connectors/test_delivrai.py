@@ -208,7 +208,9 @@ def test_a_place_in_data_that_was_made_anew_begins_its_topic_again(office: Offic
     state = next(page.state for page in office.sync("people_intent", page_size=3) if page.records)
     assert state
     stale = {**state, "walk": {**state["walk"], "cursor": "bm90aGluZw=="}}
-    assert records(office.sync("people_intent", stale)).keys() == records(office.sync("people_intent")).keys()
+    pages = office.sync("people_intent", stale)
+    assert f"topic {TOPIC} begins again" in notes(pages)
+    assert records(pages).keys() == records(office.sync("people_intent")).keys()
 
 
 def test_an_order_that_changes_in_the_midst_of_a_reading_loses_nobody_until_the_next(office: Office) -> None:

@@ -118,6 +118,9 @@ class Reader:
                     raise
                 # the place was in data that has been made anew since
                 walk, guard = Walk(walk.topic, on=""), RepeatGuard(f"Reading {self.stream} of topic {walk.topic} anew")
+                yield Page(
+                    (), self.progress.state(), notes=[f"{self.stream}: topic {walk.topic} begins again: {refused}"]
+                )
                 continue
             self.purse.settle(reserved, len(part.rows))
             yield self._page(walk, part)
