@@ -12,6 +12,7 @@ from connectors import catalogue
 from connectors.contract import Connector, ConnectorError, Consent
 from control import connectors, consent
 from control.connectors import OpenConnector
+from steps.acquaintances import Acquaintances
 from warehouse import database
 from warehouse.errors import ClarityError
 from warehouse.text import storable
@@ -31,6 +32,9 @@ class Source:
         config = self._opened[-1].config
         if catalogue.is_behind_consent(self.type):
             return catalogue.connect(self.type, config, self._renew, self._consent)
+        if catalogue.asks_about_people(self.type):
+            acquaintances = Acquaintances(self.tenant_id, self.id)
+            return catalogue.connect(self.type, config, self._renew, acquaintances=acquaintances)
         return catalogue.connect(self.type, config, self._renew)
 
     def redacted(self, text: str) -> str:

@@ -18,6 +18,12 @@ with versions as (
     select * from {{ ref("stg_o365__messages") }}
     union all
     select * from {{ ref("stg_o365__events") }}
+    union all
+    select * from {{ ref("stg_delivrai__people_intent") }}
+    union all
+    select * from {{ ref("stg_delivrai__company_intent") }}
+    union all
+    select * from {{ ref("stg_delivrai__visits") }}
 )
 
 select
