@@ -94,7 +94,7 @@ lock: $(VENV)/development ## compile the requirements anew from their .in files
 	@$(call compile,requirements-dev) --constraint requirements.txt
 	@$(call compile,requirements-contracts)
 	@$(call compile,requirements-bench)
-	@$(call compile,requirements-fleet) --constraint requirements.txt
+	@$(call compile,requirements-fleet) --constraint requirements-dev.txt
 	@! grep -n '://' requirements*.txt || { echo 'The lock names an address; it must not.' >&2; exit 1; }
 
 clean: ## remove .venv and all caches; the data in .clarity stays

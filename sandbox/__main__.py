@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from threading import Event
 
-from sandbox import clerk, customerio, demo_vendors, fathom, graph
+from sandbox import clerk, customerio, delivrai, demo_vendors, fathom, graph
 from sandbox.customerio import Workspace
+from sandbox.delivrai import Index
 from sandbox.fathom import Studio
 from sandbox.salesforce import Faults, Org, serve
 
@@ -40,6 +41,11 @@ Another process drives it by POST with JSON:
 and reads /_sandbox/log.
 """
 
+DELIVRAI_GUIDE = """\
+Topics: planning-software, supplier-comparison, automation, compliance. Another process moves the day by POST with
+JSON to /_sandbox/advance, {"days": 1}, and reads what was charged at /_sandbox/billed.
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m sandbox", description="Vendors that behave like the real ones.")
@@ -56,6 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         salesforce,
         vendor("customerio", 8043, "a workspace with people, e-mails and what came of them"),
         vendor("fathom", 8042, "recordings of meetings"),
+        vendor("delivrai", 8045, "who researches what at the same companies, and who they are", DELIVRAI_GUIDE),
         vendor("graph", 8044, "the mailboxes and calendars of the same people: Microsoft 365", GRAPH_GUIDE),
     )
     for each in of_the_world:
@@ -71,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     stands = {
         "clerk": _clerk,
         "customerio": _customerio,
+        "delivrai": _delivrai,
         "demo": _demo,
         "fathom": _fathom,
         "graph": _graph,
@@ -99,6 +107,12 @@ def _customerio(chosen: argparse.Namespace) -> None:
     workspace = Workspace(chosen.seed, chosen.accounts)
     with customerio.serve(workspace, _by_key(chosen), port=chosen.port) as served:
         _stand("Customer.io", served.url, f"The App API key is {workspace.api_key}. ")
+
+
+def _delivrai(chosen: argparse.Namespace) -> None:
+    index = Index(chosen.seed, chosen.accounts)
+    with delivrai.serve(index, _by_key(chosen), port=chosen.port) as served:
+        _stand("Delivr.ai", served.url, f"The API key is {index.api_key}, its secret {index.api_secret}. ")
 
 
 def _graph(chosen: argparse.Namespace) -> None:

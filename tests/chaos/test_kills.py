@@ -8,7 +8,8 @@ CHAOS_KILLS says how often (3 in `make test`, 50 in `make chaos`), CHAOS_SEED re
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -59,8 +60,13 @@ def company(home: Path) -> Company:
     return Company(tenant_id, slug, folder)
 
 
-def test_new_changed_paused_and_deleted_tenants_show_within_a_minute(running: Path) -> None:
-    airflow = Airflow()
+@pytest.fixture
+def airflow(running: Path) -> Iterator[Airflow]:
+    with closing(Airflow()) as session:
+        yield session
+
+
+def test_new_changed_paused_and_deleted_tenants_show_within_a_minute(running: Path, airflow: Airflow) -> None:
     changed, paused, gone = (company(running) for _ in range(3))
     began = time.monotonic()
     new = dags_of(changed) + dags_of(paused) + dags_of(gone)
@@ -87,8 +93,8 @@ def dags_of(tenant: Company) -> list[str]:
     return [f"pipeline__{tenant.slug}", f"rescore__{tenant.slug}"]
 
 
-def test_the_pictures_of_a_finished_run_are_taken(running: Path, tmp_path: Path) -> None:
-    airflow, tenant = Airflow(), company(running)
+def test_the_pictures_of_a_finished_run_are_taken(running: Path, airflow: Airflow, tmp_path: Path) -> None:
+    tenant = company(running)
     dag_id = f"pipeline__{tenant.slug}"
     wait_until(lambda: airflow.has_dag(dag_id, tag="source:files"), WITHIN)
     run_id = airflow.trigger(dag_id, {"as_of": TODAY.isoformat()})
@@ -99,8 +105,8 @@ def test_the_pictures_of_a_finished_run_are_taken(running: Path, tmp_path: Path)
         assert image.stat().st_size > 20_000, "the page is empty"
 
 
-def test_backfilled_nights_are_scored_as_of_their_days_and_published_to_nobody(running: Path) -> None:
-    airflow, tenant = Airflow(), company(running)
+def test_backfilled_nights_are_scored_as_of_their_days_and_published_to_nobody(running: Path, airflow: Airflow) -> None:
+    tenant = company(running)
     pipeline.run(tenant.slug, as_of=TODAY)
     before = content(tenant)
     dag_id = f"rescore__{tenant.slug}"
@@ -118,9 +124,9 @@ def test_backfilled_nights_are_scored_as_of_their_days_and_published_to_nobody(r
 
 
 @pytest.mark.timeout(60 + 360 * KILLS)
-def test_a_run_that_lost_a_process_ends_as_if_nothing_had_happened(running: Path) -> None:
+def test_a_run_that_lost_a_process_ends_as_if_nothing_had_happened(running: Path, airflow: Airflow) -> None:
     print(f"\nchaos: {KILLS} kills, CHAOS_SEED={SEED}")
-    dice, airflow = random.Random(SEED), Airflow()
+    dice = random.Random(SEED)
     # two tenants with the same world: one runs in Airflow and is wounded, the other runs undisturbed
     wounded, spared = company(running), company(running)
     dag_id = f"pipeline__{wounded.slug}"

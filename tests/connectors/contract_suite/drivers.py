@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.connectors.contract_suite import customerio, fathom, files, o365, salesforce
+from tests.connectors.contract_suite import customerio, delivrai, fathom, files, o365, salesforce
 from tests.connectors.contract_suite.driver import Capability, Driver
 
 
@@ -24,6 +24,7 @@ DRIVERS = {
     "salesforce_bulk": Entry(salesforce.by_bulk, salesforce.CANNOT),
     "customerio_messages": Entry(customerio.messages, customerio.CANNOT),
     "customerio_people": Entry(customerio.people, customerio.CANNOT),
+    "delivrai": Entry(delivrai.people, delivrai.CANNOT),
     "fathom": Entry(fathom.meetings, fathom.CANNOT),
     "o365_mail": Entry(o365.mail, o365.CANNOT_MAIL),
     "o365_calendar": Entry(o365.calendar, o365.CANNOT),

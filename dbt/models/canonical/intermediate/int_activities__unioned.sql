@@ -20,6 +20,10 @@ with versions as (
     select * from {{ ref("stg_o365__messages") }}
     union all
     select * from {{ ref("stg_o365__events") }}
+    union all
+    select * from {{ ref("stg_delivrai__people_intent") }}
+    union all
+    select * from {{ ref("stg_delivrai__company_intent") }}
 )
 
 select

@@ -1,0 +1,109 @@
+"""The connector: a configuration, the pair of keys that it holds, and what a run of it may cost."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from random import Random
+from typing import Any
+
+import httpx
+
+from connectors.contract import ConnectorError, Health, Page, Record, Rejected, Renew, State, Stream
+from connectors.delivrai.api import Api
+from connectors.delivrai.config import read
+from connectors.delivrai.intent import OF_STREAM, Reader
+from connectors.delivrai.purse import Purse
+from connectors.delivrai.streams import STREAMS
+from connectors.delivrai.vendor import DELIVRAI
+from connectors.http import Budget, Clock, Grant, Http, Identity, Patience, Shared
+from connectors.pace import Pace
+
+
+class Client:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        renew: Renew | None = None,  # noqa: ARG002 - nothing here is rotated by the vendor
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        dice: Random | None = None,
+    ) -> None:
+        self.config = read(config)
+        self._identity = Identity(self._log_in, (self.config.api_key, self.config.api_secret))
+        self._clock = clock or Clock()
+        # Delivr.ai counts calls per second and none per day; records are what costs.
+        self._budget = Budget(DELIVRAI.name, 1, 1, self._clock)
+        self._purse = Purse(self.config.budget_per_run)
+        self._calls_per_second = self.config.calls_per_second
+        self._pace = Pace(self._calls_per_second, 1, self._clock)
+        self._transport = transport
+        self._dice = dice
+        self.api: Shared[Api] = Shared(self._http, self._opened, self._remember)
+        self._vendor_now: datetime | None = None
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        return [
+            stream
+            for stream in STREAMS
+            if stream.name in self.config.streams and (stream.name not in OF_STREAM or self.config.topics)
+        ]
+
+    async def check(self) -> Health:
+        try:
+            async with self.api() as api:
+                told = await api.whoami()
+        except ConnectorError as error:
+            return Health(False, str(error))
+        organisation = told.get("organization")
+        name = organisation.get("name") if isinstance(organisation, Mapping) else None
+        if not self.streams:
+            return Health(False, "The key is good, but nothing is to be read: name the topics whose intent you want.")
+        budget = f"a run may take {self.config.budget_per_run:,} records"
+        return Health(True, f"The key opens {self.config.base_url} for {name or 'its organisation'}; {budget}.")
+
+    async def pages(self, stream: Stream, state: State | None) -> AsyncIterator[Page]:
+        async with self.api() as api:
+            async for page in Reader(api, stream.name, state, self.config, self._purse, self._clock).pages():
+                yield page
+
+    def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:  # noqa: ARG002
+        if record_id is not None and isinstance(raw, Mapping):
+            return Record(record_id, raw)
+        return Rejected("replayed", "the next sync reads it anew", None)
+
+    async def _log_in(self, _http: Http) -> Grant:
+        keys = {"X-Api-Key": self.config.api_key, "X-Api-Secret": self.config.api_secret}
+        return Grant(keys, self.config.base_url)
+
+    def _opened(self, http: Http) -> Api:
+        return Api(http, self._heed, self._vendor_now)
+
+    def _remember(self, api: Api) -> None:
+        self._vendor_now = api.vendor_now
+
+    def _heed(self, calls_per_second: float) -> None:
+        """An organisation may have fewer calls than the configuration thinks, never more than it wants to make."""
+        allowed = min(calls_per_second, self.config.calls_per_second)
+        if allowed != self._calls_per_second:
+            self._calls_per_second = allowed
+            self._pace = Pace(allowed, 1, self._clock)
+
+    async def _turn(self) -> None:
+        await self._pace.turn()
+
+    def _http(self) -> Http:
+        return Http(
+            DELIVRAI,
+            self._identity,
+            self._budget,
+            patience=Patience.of(
+                seconds=self.config.timeout_seconds,
+                attempts=self.config.attempts,
+                backoff=self.config.backoff_seconds,
+            ),
+            clock=self._clock,
+            dice=self._dice,
+            transport=self._transport,
+            pace=self._turn,
+        )

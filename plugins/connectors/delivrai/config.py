@@ -1,0 +1,44 @@
+"""What a Delivr.ai connector is configured with."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.config import Address, some_of
+from connectors.config import read as config_of
+from connectors.delivrai.streams import STREAMS
+
+NAMES = tuple(stream.name for stream in STREAMS)
+
+
+class DelivraiConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: Address = "https://api.delivr.ai"
+    api_key: str = Field(min_length=1, repr=False)
+    api_secret: str = Field(min_length=1, repr=False)
+
+    streams: Annotated[tuple[str, ...], some_of(NAMES)] = NAMES
+    # By the vendor's ids. Without one nothing is read of who researches what.
+    topics: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    min_score: Literal["high", "medium"] = "high"
+    intent_every_hours: float = Field(default=168, ge=0)
+
+    # Every record costs. What a run may take of them in all; the next one goes on.
+    budget_per_run: int = Field(default=5_000, ge=1)
+    page_size: int = Field(default=500, ge=1, le=500)
+
+    calls_per_second: float = Field(default=25, gt=0)
+    timeout_seconds: float = Field(default=60, gt=0)
+    attempts: int = Field(default=8, ge=1, le=20)
+    backoff_seconds: float = Field(default=0.5, ge=0)
+
+    @property
+    def intent_every(self) -> timedelta:
+        return timedelta(hours=self.intent_every_hours)
+
+
+def read(config: Mapping[str, Any]) -> DelivraiConfig:
+    return config_of(DelivraiConfig, "delivrai", config)
