@@ -46,6 +46,7 @@ def plan(places: Iterable[str], today: date) -> Plan:
         ports[place] = known if known and (ours or airflow_env.is_free(known)) else _free_port(ports.values())
     made = Plan(days, ports)
     if made != before:
+        _file().parent.mkdir(mode=0o700, exist_ok=True)
         write_private(_file(), json.dumps(asdict(made)))
     return made
 
@@ -62,8 +63,11 @@ def command() -> list[str] | None:
 def who_is_silent(pid: int) -> str | None:
     """Which of them does not answer yet, or whether the process is still that of another day."""
     made = planned()
-    if made is None or made.days[-1] not in psutil.Process(pid).cmdline():
-        return "its world is of another day"
+    try:
+        if made is None or made.days[-1] not in psutil.Process(pid).cmdline():
+            return "their world is of another day"
+    except psutil.NoSuchProcess:
+        return "have just ended"
     return next((f"{place} does not answer" for place, port in made.ports.items() if not _answers(port)), None)
 
 

@@ -62,7 +62,7 @@ DEMO_TENANTS = (
             ),
             typical_employees=250,
         ),
-        sources=("salesforce", "customerio", "o365", "fathom"),
+        sources=("salesforce", "customerio", "o365", "fathom", "delivrai"),
     ),
     DemoTenant(
         name="Lastenquell Plattform",

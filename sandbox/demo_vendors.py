@@ -12,15 +12,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
-from sandbox import companies, customerio, fathom, graph, salesforce
+from sandbox import companies, customerio, delivrai, fathom, graph, salesforce
 from sandbox.customerio import Workspace
 from sandbox.customerio.workspace import EVERYBODY
+from sandbox.delivrai import Index
 from sandbox.demo_tenants import DEMO_TENANTS, DemoTenant
 from sandbox.fathom import Studio
 from sandbox.graph import Directory
 from sandbox.graph.world import OWN_DOMAIN
 from sandbox.salesforce import Org
 from sandbox.salesforce.org import HISTORY
+
+# what is researched in the invented world that a seller of software would like to hear of
+TOPICS = ("planning-software", "supplier-comparison", "automation")
 
 
 class World(Protocol):
@@ -33,12 +37,14 @@ MADE: Mapping[str, Callable[..., Any]] = {
     "customerio": Workspace,
     "o365": Directory,
     "fathom": Studio,
+    "delivrai": Index,
 }
 SERVED: Mapping[str, Callable[..., AbstractContextManager[Any]]] = {
     "salesforce": salesforce.serve,
     "customerio": customerio.serve,
     "o365": graph.serve,
     "fathom": fathom.serve,
+    "delivrai": delivrai.serve,
 }
 
 
@@ -61,6 +67,12 @@ def connector_config(source: str, port: int) -> dict[str, Any]:
         case "o365":
             way_in = {"directory_id": "sandbox-directory", **application}
             return {"base_url": f"{url}/v1.0", "login_url": url, "own_domain": OWN_DOMAIN, **way_in}
+        case "delivrai":
+            pair = {
+                "api_key": "sandbox-delivrai-key",
+                "api_secret": "sandbox-delivrai-secret",
+            }  # pragma: allowlist secret
+            return {"base_url": url, **pair, "topics": TOPICS}
         case _:
             # a real Fathom would be read for an hour at its sixty calls a minute
             key = "sandbox-fathom-key"  # pragma: allowlist secret

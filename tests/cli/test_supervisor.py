@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cli import airflow_env, processes, supervisor
+from cli import airflow_env, processes, supervisor, vendors
 from cli.processes import Record
 from cli.supervisor import COMPONENTS, POSTGRES, SUPERVISOR, ComponentState
 from tests.conftest import command_line_of, sockets_of
@@ -133,8 +134,21 @@ def test_a_killed_supervisor_is_told_of_and_two_ups_at_once_repair_it_once(up: P
     assert len([process for process in psutil.process_iter() if _is_supervisor(process)]) == 1
 
 
+def test_where_there_is_a_demo_its_vendors_run_too_and_give_way_to_those_of_another_day(up: Path) -> None:
+    assert vendors.NAME not in {component.name for component in supervisor.status()}
+    ports = vendors.plan(["tolmarra/fathom"], date(2026, 3, 9)).ports
+    _wait_until(lambda: _state(vendors.NAME).state == "running", 60)
+    first = _pid(vendors.NAME)
+    assert vendors.plan(["tolmarra/fathom"], date(2026, 3, 10)).ports == ports
+    assert _state(vendors.NAME).state != "running"
+    _wait_until(lambda: _state(vendors.NAME).state == "running", 60)
+    assert _pid(vendors.NAME) != first
+
+
 def test_down_leaves_no_process_and_frees_the_ports(up: Path) -> None:
-    family, ports = _family(), [airflow_env.port(), server.state().port]
+    demo = vendors.planned()
+    assert demo is not None
+    family, ports = _family(), [airflow_env.port(), server.state().port, *demo.ports.values()]
     assert len(family) > len(COMPONENTS) + 2
     supervisor.down(_silent)
     assert not [process for process in family if _lives(process)]
@@ -212,7 +226,7 @@ def _kill(record: Record) -> None:
 
 def _family() -> list[psutil.Process]:
     """Every process of the platform, whoever forked it."""
-    leaders = [record for name in (SUPERVISOR, *COMPONENTS) if (record := processes.recorded(name))]
+    leaders = [record for name in (SUPERVISOR, *COMPONENTS, vendors.NAME) if (record := processes.recorded(name))]
     postmaster = psutil.Process(server.state().pid)
     return [
         *(p for leader in leaders for p in processes.family(leader)),

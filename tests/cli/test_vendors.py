@@ -12,6 +12,7 @@ import pytest
 from cli import vendors
 from connectors import catalogue
 from sandbox import demo_vendors
+from sandbox.delivrai.index import COMPANIES
 from sandbox.demo_tenants import DEMO_TENANTS
 
 MONDAY, TUESDAY = date(2026, 3, 9), date(2026, 3, 10)
@@ -86,6 +87,7 @@ SHOWN: dict[str, Callable[[Any], Any]] = {
         [workspace.message(message) for _, message in workspace.messages()],
     ],
     "o365": lambda directory: [list(directory.messages()), list(directory.events())],
+    "delivrai": lambda index: [index.researchers(COMPANIES, topic, high_only=False) for topic in demo_vendors.TOPICS],
     "fathom": lambda studio: [studio.meeting(recording.id) for recording in studio.shown()],
 }
 
