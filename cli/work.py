@@ -65,6 +65,10 @@ def sync(
         bool,
         typer.Option("--accept-fewer", help="Take it for true that a stream holds under half of what it held."),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Read nothing; say what it would cost at vendors who are paid by the record."),
+    ] = False,
 ) -> None:
     """Read what is new at a tenant's sources into raw, here and now. Ends with what arrived, stream by stream."""
     from steps import pipeline
@@ -74,6 +78,9 @@ def sync(
         raise MisuseError("--accept-fewer is said stream by stream: name it with --stream")
     database.ensure_up()
     access.require(registry.tenant(tenant).id, here.actor, "run.start")
+    if dry_run:
+        _show_costs(here, pipeline.costs(tenant, connector=connector, streams=stream or (), full=full))
+        return
     with progress(here) as report:
         summaries = pipeline.sync(
             tenant, connector=connector, streams=stream or (), full=full, accept_fewer=accept_fewer, report=report
@@ -215,6 +222,26 @@ def _show(here: Context, summaries: Sequence[dict[str, Any]]) -> None:
     for summary in summaries:
         for note in summary["notes"]:
             here.report(f"{summary['connector']}: {note}")
+
+
+def _show_costs(here: Context, found: Sequence[dict[str, Any]]) -> None:
+    if here.as_json:
+        here.say("", costs=found)
+        return
+    rows = [
+        (
+            one["connector"],
+            cost["stream"],
+            cost["what"],
+            f"{'at most ' * cost['is_ceiling']}{cost['records']:,}",
+            cost["price"],
+        )
+        for one in found
+        for cost in one["costs"]
+    ]
+    here.table(("connector", "stream", "of", "records", "price"), rows, empty="A sync would cost nothing.")
+    for one in found:
+        here.say(f"{one['connector']}: a sync takes at most {one['most_records']:,} records; the next one goes on.")
 
 
 def _outcome(summary: dict[str, Any], stream: str) -> str:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from connectors.contract import Connector, Consent, Fatal, Renew, Stream
+from connectors.contract import Acquaintances, Connector, Consent, Fatal, Renew, Stream
 from connectors.webhooks import Scheme
 
 
@@ -41,16 +41,27 @@ def is_behind_consent(name: str) -> bool:
     return bool(getattr(import_module(f"connectors.{_known(name)}.streams"), "BEHIND_CONSENT", False))
 
 
+def asks_about_people(name: str) -> bool:
+    """Whether this connector's vendor is asked about those whom the tenant knows."""
+    return bool(getattr(import_module(f"connectors.{_known(name)}.streams"), "ASKS_ABOUT_PEOPLE", False))
+
+
 def all_streams() -> Iterator[tuple[str, Stream]]:
     """Every stream of every connector: what raw needs a table for."""
     return ((name, stream) for name in names() for stream in streams(name))
 
 
 def connect(
-    name: str, config: Mapping[str, Any], renew: Renew | None = None, consent: Consent | None = None
+    name: str,
+    config: Mapping[str, Any],
+    renew: Renew | None = None,
+    consent: Consent | None = None,
+    acquaintances: Acquaintances | None = None,
 ) -> Connector:
-    behind_consent = {"consent": consent} if is_behind_consent(name) else {}
-    return cast(Connector, import_module(f"connectors.{_known(name)}.client").Client(config, renew, **behind_consent))
+    given: dict[str, Any] = {"consent": consent} if is_behind_consent(name) else {}
+    if asks_about_people(name):
+        given["acquaintances"] = acquaintances
+    return cast(Connector, import_module(f"connectors.{_known(name)}.client").Client(config, renew, **given))
 
 
 def _known(name: str) -> str:

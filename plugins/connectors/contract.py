@@ -9,6 +9,8 @@ connector that made it.
 by the vendor, and are shown as ***. Of a connector that does not say, every field is taken for a secret.
 
 BEHIND_CONSENT = True there says that the tenant has to allow what is read: the client is then made with a Consent.
+ASKS_ABOUT_PEOPLE = True says that the vendor is asked about those whom the tenant knows: the client is then made with
+Acquaintances.
 
 Errors are classes by what to do next:
 
@@ -118,6 +120,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """About whom a vendor who is paid by the person was asked, also where it knew nobody: not again before `until`."""
+
+    digests: Sequence[str]  # SHA-256 of the addresses in lower case
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some records, and the state to go on from once they are committed. `notes` are for whoever reads the sync log.
 
@@ -131,6 +141,7 @@ class Page:
     rejected: Sequence[Rejected] = ()
     notes: Sequence[str] = ()
     completes: int | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +227,22 @@ class Renew(Protocol):
     ) -> Mapping[str, Any]: ...
 
 
+class Acquaintances(Protocol):
+    """Whom a tenant knows by address, for a vendor who is paid by the person. Blocks; to be called in a thread."""
+
+    def due(self, most: int) -> Sequence[str]:
+        """Addresses in lower case about which the vendor was never asked, or long enough ago; always in one order."""
+        ...
+
+    def how_many_are_due(self) -> int: ...
+
+
 class Connector(Protocol):
     """Made as `Client(config, renew)`, which calls nobody; raises Fatal if the configuration is wrong.
 
     Without `renew` it keeps no secret that the vendor rotates: enough to check a configuration, not for a sync. One
-    that stands behind the tenant's consent is made as `Client(config, renew, consent)` and without it reads nothing.
+    that stands behind the tenant's consent is given it as `consent=` and without it reads nothing; one that is asked
+    about people is given `acquaintances=` and without them asks about nobody.
     """
 
     @property
@@ -241,6 +263,30 @@ class Connector(Protocol):
 
     def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:
         """Try once more what was refused, from what Rejected, or the refused Record's payload, had kept of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a sync would buy of a stream now: so many of the vendor's records, at most where `is_ceiling`."""
+
+    stream: str
+    what: str
+    records: int
+    is_ceiling: bool
+    price: str = ""  # in money, where the vendor names it
+
+
+class Charging(Protocol):
+    """A Connector whose vendor is paid by the record."""
+
+    @property
+    def most_records(self) -> int:
+        """What one sync may buy."""
+        ...
+
+    async def costs(self, stream: Stream, state: State | None) -> Sequence[Cost]:
+        """Buys nothing."""
         ...
 
 

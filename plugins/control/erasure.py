@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -38,6 +39,8 @@ LIST = "control.erasures"
 SEARCHED = ("canonical", "rollups", "scores", "marts", "quality")
 # what vendors have sent and no extract has landed yet
 INBOX = "control.webhook_inbox"
+# about whom vendors were asked, by digest
+LOOKUPS = "control.lookups"
 BATCH = 2_000
 
 _EMAIL = re.compile(r"[^\s@\"\\<>,;:()\[\]]+@[\w.-]+\.[\w-]+")
@@ -128,7 +131,7 @@ class _Erasure:
                 self._erase_raw(table)
             elif table == "quality.quarantine":
                 self._erase_quarantine()
-            elif table.partition(".")[0] in SEARCHED or table in CLEARED or table == INBOX:
+            elif table.partition(".")[0] in SEARCHED or table in CLEARED or table in (INBOX, LOOKUPS):
                 self._erase_from(table)
         left = list(self._left())
         audit.record(
@@ -251,6 +254,8 @@ class _Erasure:
             yield sql.SQL("id = any(%s)"), [self.people]
         if table == "canonical.identities":
             yield sql.SQL("entity = 'person' and id = any(%s)"), [self.people]
+        if table == LOOKUPS:
+            yield sql.SQL("digest = %s"), [sha256(self.email.encode()).hexdigest()]
         if "person_id" in columns:
             yield sql.SQL("person_id = any(%s)"), [self.people]
         if "person_ref" in columns:

@@ -27,7 +27,9 @@ from psycopg.types.json import Jsonb
 
 from connectors import catalogue
 from connectors.contract import (
+    Charging,
     Connector,
+    Cost,
     Fatal,
     Health,
     Hears,
@@ -92,6 +94,28 @@ def check(slug: str, connector: str) -> Health:
     except Exception as error:  # noqa: BLE001 - said without what must not be repeated
         return Health(False, source.sentence("check", error))
     return Health(health.ok, source.redacted(health.message))
+
+
+def costs(slug: str, connector: str, *, streams: Collection[str] = (), full: bool = False) -> dict[str, Any] | None:
+    """What a sync would buy now, stream by stream, and what it may; None where a sync costs nothing. Buys nothing."""
+    tenant = registry.tenant(slug)
+    with database.run_session(tenant.id) as connection:
+        source = Source(connection, tenant.id, connector)
+        names = [name for name in streams_of(connector) if not streams or name in streams]
+        states = {name: None if full else landing.state_of(connection, tenant.id, connector, name) for name in names}
+    try:
+        client = source.connect()
+        if not hasattr(client, "costs"):
+            return None
+        charging, wanted = cast(Charging, client), [stream for stream in client.streams if stream.name in names]
+        found = asyncio.run(_costs(charging, [(stream, states[stream.name]) for stream in wanted]))
+        return {"connector": connector, "most_records": charging.most_records, "costs": [asdict(one) for one in found]}
+    except Exception as error:  # noqa: BLE001 - said without what must not be repeated
+        raise ClarityError(source.sentence("costs", error)) from None
+
+
+async def _costs(client: Charging, streams: Sequence[tuple[Stream, State | None]]) -> list[Cost]:
+    return [cost for stream, state in streams for cost in await client.costs(stream, state)]
 
 
 def run(
@@ -507,6 +531,7 @@ class _Reading:
             state=page.state if page.completes is None else self.state,
             sync_id=sync.id,
             fence=sync.fence,
+            asked=page.asked,
         )
         self.left_out += left_out
         if page.completes is not None:

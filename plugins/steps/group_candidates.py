@@ -20,13 +20,14 @@ from scoring.arrays import Flags, numbers
 from scoring.engine import Scored
 from scoring.groups import GroupInputs, Groups, groups
 from scoring.rollup import ACTIVE_FROM
+from scoring.titles import read_title
 from steps import bulk
 from steps.bulk import plain
 from steps.score_inputs import Portion
 from steps.score_rules import Rules
 
 # the sources whose activities name people whom the CRM does not know
-SEEN_BY = ("o365", "fathom")
+SEEN_BY = ("o365", "fathom", "delivrai")
 
 _GROUPS: dict[str, LiteralString] = {
     "account_id": "text",
@@ -64,6 +65,13 @@ select distinct a.account_id, lower(a.properties ->> 'address') as email, a.sour
 from canonical.activities as a
 where a.tenant_id = %s and a.person_id is null and a.person_ref is not null and a.account_id is not null
     and a.deleted_at is null and a.properties ->> 'address' is not null
+"""
+# What a vendor of identities says that somebody is.
+_PROFILES = """
+select p.email, p.title, p.seniority, p.department
+from canonical.profiles as p
+where p.tenant_id = %s and p.source = 'delivrai'
+order by p.email
 """
 
 
@@ -103,6 +111,8 @@ class Grouping:
         strangers = kept[kept["person_id"].isna() & (kept["is_confirmed"].astype(bool) | ~kept["source"].isin(SEEN_BY))]
         found = _rows(connection, _COUNTERPARTS, tenant_id)
         self._discovered = pd.concat([strangers, found], ignore_index=True).assign(title=None)
+        told = _rows(connection, _PROFILES, tenant_id)
+        self._profiles = {email: _position(*words) for email, *words in told.itertuples(index=False, name=None)}
 
     def formed(self, portion: Portion, scored: Scored, news: frozenset[str], *, everything: bool) -> Formed | None:
         people, engaged = portion.inputs.people, scored.table[scored.table["entity_type"] == "person"]
@@ -139,15 +149,29 @@ class Grouping:
         people = inputs.people[taking_part]
         members = set(people["person_id"])
         evidence = scored.engagement_evidence()
+        evidence = evidence[_among(evidence["person_id"], members)]
+        discovered = self._discovered[_among(self._discovered["account_id"], accounts)]
+        addresses = {mail.lower() for mail in (*people["email"], *discovered["email"]) if isinstance(mail, str)}
+        if told := self._told_of(addresses):
+            evidence = pd.concat([evidence, pd.DataFrame(told, columns=list(evidence.columns))], ignore_index=True)
         return GroupInputs(
             people=people,
             opportunities=opportunities,
             contacts=contacts,
-            discovered=self._discovered[_among(self._discovered["account_id"], accounts)],
-            evidence=evidence[_among(evidence["person_id"], members)],
+            discovered=discovered,
+            evidence=evidence,
             confirmed=self._confirmed[_among(self._confirmed["account_id"], accounts)],
             engagement=engaged[["entity_id", "engagement_score"]].rename(columns={"entity_id": "person_id"}),
         )
+
+    def _told_of(self, addresses: set[str]) -> list[tuple[str, None, str, str, float]]:
+        """What profiles say of the parts that these play, as rows of `groups.GroupInputs.evidence`."""
+        known = sorted(addresses & self._profiles.keys())
+        return [
+            ("delivrai", None, mail, role, confidence)
+            for mail in known
+            for role, confidence in read_title(self._profiles[mail]).roles
+        ]
 
     def _as_text(self, accounts: set[str], found: Groups, in_force: pd.DataFrame) -> Formed:
         gaps = _gaps(found.candidates)
@@ -174,6 +198,11 @@ def _rows(connection: psycopg.Connection, query: LiteralString, tenant_id: str) 
     cursor = connection.execute(query, [tenant_id])
     assert cursor.description is not None
     return pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description], dtype=object)
+
+
+def _position(title: str | None, seniority: str | None, department: str | None) -> str:
+    """The title, or the words that come nearest to one."""
+    return title or " ".join(word for word in (seniority, department) if word)
 
 
 def _among(column: pd.Series, those: set[str]) -> Flags:

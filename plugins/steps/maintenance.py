@@ -15,7 +15,7 @@ By a tenant's own `retentionDays`, which is off until somebody sets it:
 What scores are made of (canonical, rollups), the scores, their history and the audit trail stay.
 
 Whoever's it is: syncs that were killed are closed, webhooks known longer than a vendor repeats them are forgotten, and
-the gate's pages of the last runs are made.
+so is that a vendor was asked about somebody, once it may be asked again; the gate's pages of the last runs are made.
 """
 
 import shutil
@@ -157,6 +157,7 @@ class _Maintenance:
                 sql.SQL("t.landed_at < now() - make_interval(days => %(days)s)"),
                 {"days": WEBHOOKS_KNOWN_FOR_DAYS},
             )
+            self._remove(connection, "control.lookups", sql.SQL("t.good_until < now()"), {})
             days = settings.effective(connection, self.tenant.id).retention_days
             if days is None:
                 return

@@ -120,6 +120,15 @@ def sync(
     return summaries
 
 
+def costs(
+    slug: str, *, connector: str | None = None, streams: Collection[str] = (), full: bool = False
+) -> list[dict[str, Any]]:
+    """What a sync would buy of vendors who are paid by the record; of the others nothing is said."""
+    chosen = _chosen_connectors(slug, connector, streams)
+    found = (extracting.costs(slug, name, streams=streams, full=full) for name in chosen)
+    return [cost for cost in found if cost is not None]
+
+
 def transform(slug: str, run_id: str) -> dict[str, Any]:
     with _watched_stage(slug, run_id, "transform") as held:
         return transforming.run(slug, run_id, held.fence, select=BEFORE_SCORING)

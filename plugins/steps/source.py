@@ -12,6 +12,7 @@ from connectors import catalogue
 from connectors.contract import Connector, ConnectorError, Consent
 from control import connectors, consent
 from control.connectors import OpenConnector
+from steps.acquaintances import Acquaintances
 from warehouse import database
 from warehouse.errors import ClarityError
 from warehouse.text import storable
@@ -29,9 +30,8 @@ class Source:
     def connect(self) -> Connector:
         """Raises Fatal if the configuration is wrong."""
         config = self._opened[-1].config
-        if catalogue.is_behind_consent(self.type):
-            return catalogue.connect(self.type, config, self._renew, self._consent)
-        return catalogue.connect(self.type, config, self._renew)
+        acquaintances = Acquaintances(self.tenant_id, self.id)
+        return catalogue.connect(self.type, config, self._renew, self._consent, acquaintances)
 
     def redacted(self, text: str) -> str:
         """What a vendor says, as it may stand in logs and tables: its library may repeat whatever it was given."""

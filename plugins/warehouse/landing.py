@@ -67,6 +67,13 @@ class Refusal(Protocol):
     def record_id(self) -> str | None: ...
 
 
+class Lookups(Protocol):
+    @property
+    def digests(self) -> Sequence[str]: ...
+    @property
+    def until(self) -> datetime: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Landed:
     created: int = 0
@@ -161,8 +168,11 @@ def land(
     state: Mapping[str, Any] | None,
     sync_id: str,
     fence: int,
+    asked: Lookups | None = None,
 ) -> Landed:
     """Land one page and commit it; the counts are added to the row of control.sync_logs that `sync_id` names.
+
+    `asked` are those about whom the vendor was asked for it, known from then on.
 
     `connector` and `stream` must be declared ones: they name a table. Locks the stream's state, so that the order of
     seq is the order of commits.
@@ -180,6 +190,8 @@ def land(
             if has_news:
                 _store_news(cursor, table, tenant_id, sync_id)
             _quarantine(cursor, tenant_id, connector, stream, page.refused, sync_id)
+            if asked is not None:
+                _remember(cursor, tenant_id, connector_id, asked)
             cursor.execute(
                 "update control.stream_states set last_seq = %s, state = %s, updated_at = now()"
                 " where tenant_id = %s and connector = %s and stream = %s",
@@ -193,6 +205,15 @@ def land(
                 [landed.created, landed.updated, landed.deleted, landed.failed, sync_id, tenant_id],
             )
     return landed
+
+
+def _remember(cursor: psycopg.Cursor[Any], tenant_id: str, connector_id: str, asked: Lookups) -> None:
+    cursor.execute(
+        "insert into control.lookups (tenant_id, connector_id, digest, good_until)"
+        " select %s, %s, digest, %s from unnest(%s::text[]) as digest"
+        " on conflict (tenant_id, connector_id, digest) do update set good_until = excluded.good_until",
+        [tenant_id, connector_id, asked.until, sorted(set(asked.digests))],
+    )
 
 
 def state_of(conn: psycopg.Connection[Any], tenant_id: str, connector: str, stream: str) -> Mapping[str, Any] | None:

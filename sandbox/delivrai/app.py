@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.delivrai.index import COMPANIES, PEOPLE, Index, Row, rank
+from sandbox.delivrai.world import hem_of
 from sandbox.salesforce.answers import call_of
 from sandbox.salesforce.faults import DISORDERS, Faults
 from sandbox.salesforce.log import Log
@@ -20,8 +21,9 @@ from sandbox.salesforce.wire import Answer, Wire
 
 LISTS = ("results", "records", "rows")
 CALLS_PER_SECOND = 25
-CENTS = {"intent_people": 2, "intent_companies": 3}
-MOST_ROWS = 500
+CENTS = {"intent_people": 2, "intent_companies": 3, "resolution_full_profile": 5}
+LONGEST_WINDOW = 25 * 3600 * 1000
+MOST_ROWS, MOST_ADDRESSES = 500, 1_000
 
 Handler = Callable[[Request, Row], Row]
 
@@ -90,6 +92,9 @@ class _Doors:
                 self._open(f"/api/v1/intent/{about}", partial(self.intent, about), "POST")
                 for about in (PEOPLE, COMPANIES)
             ),
+            self._open("/api/v1/contact/query", self.contacts, "POST"),
+            self._open("/api/v1/lookup", self.lookup, "GET"),
+            self._open("/api/v3/events/resolution_full_profile", self.events, "GET"),
         ]
 
     def whoami(self, _request: Request, _asked: Row) -> Row:
@@ -129,6 +134,53 @@ class _Doors:
             told["next_cursor"] = _cursor([[about, topic], *rank(page[-1])])
         return {"response": told, "as_of": self.index.built.isoformat()}
 
+    def contacts(self, _request: Request, asked: Row) -> Row:
+        """In pages of what is known, not of what was asked."""
+        emails, size = asked.get("emails"), asked.get("page_size") or 100
+        if not isinstance(emails, list) or not 1 <= len(emails) <= MOST_ADDRESSES:
+            raise Refusal(400, f"emails must be 1 to {MOST_ADDRESSES} addresses")
+        if not isinstance(size, int) or not 1 <= size <= MOST_ADDRESSES:
+            raise Refusal(400, f"page_size is 1 to {MOST_ADDRESSES}")
+        found = [known for email in emails if (known := self.index.people.get(hem_of(str(email))))]
+        (start,) = _place(asked["cursor"]) if asked.get("cursor") else (0,)
+        page = found[start : start + size]
+        self._bill("contact_record", len(page))
+        self.index.asked.extend(hem_of(str(email)) for email in emails)
+        told: Row = {"records": [self.index.contact(known) for known in page], "count": len(page)}
+        if start + size < len(found):
+            told["cursor"] = _cursor([start + size])
+        return told
+
+    def lookup(self, request: Request, _asked: Row) -> Row:
+        asked = request.query_params
+        hem, email = asked.get("hem"), asked.get("email")
+        if bool(hem) == bool(email):
+            raise Refusal(400, "needs either a hem or an email")
+        if asked.get("hem_type", "sha256") != "sha256" or (hem and len(hem) != 64):
+            raise Refusal(400, "the sandbox knows people by sha256")
+        digest = hem or hem_of(str(email))
+        self.index.asked.append(digest)
+        if not (known := self.index.people.get(digest)):
+            raise Refusal(404, "not found")
+        self._bill("contact_record", 1)
+        return self.index.contact(known)
+
+    def events(self, request: Request, _asked: Row) -> Row:
+        """The price is that of all rows that the limit allows: how many match is not known before they are read."""
+        asked = request.query_params
+        if not asked.get("pixel_id") and not asked.get("project_id"):
+            raise Refusal(400, "needs a pixel_id or a project_id")
+        start, end = _number(asked.get("start_ms")), _number(asked.get("end_ms"))
+        if start is None or end is None or end < start or end - start > LONGEST_WINDOW:
+            raise Refusal(400, "the window is 25 hours at most without include_cold")
+        limit, offset = _number(asked.get("limit")) or 300, _number(asked.get("offset")) or 0
+        found = self.index.visits(start, end)
+        if asked.get("dry_run") == "true":
+            return _price("resolution_full_profile", len(found) + 1, is_exact=False)
+        page = found[offset : offset + limit]
+        self._bill("resolution_full_profile", len(page))
+        return {"start_ms": start, "end_ms": end, "limit": limit, "offset": offset, "rows": page}
+
     def _bill(self, meter: str, records: int) -> None:
         if self.index.is_out_of_credit:
             raise Refusal(402, "payment required", "no credit left")
@@ -166,6 +218,14 @@ def _price(meter: str, records: int, *, is_exact: bool) -> Row:
         "scope": {},
         "estimated_cost": {"amount_cents": amount, "currency": "usd", "basis": "list price"},
     }
+
+
+def _number(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isdigit():
+        raise Refusal(400, "must be a whole number")
+    return int(text)
 
 
 def _cursor(place: Any) -> str:

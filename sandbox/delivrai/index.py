@@ -11,8 +11,8 @@ from threading import RLock
 from typing import Any
 
 from sandbox import companies
-from sandbox.companies import Market
-from sandbox.delivrai.world import Known, everybody, hem_of, interests, percentile
+from sandbox.companies import Activity, Market
+from sandbox.delivrai.world import Known, everybody, hem_of, interests, percentile, visits
 
 TODAY = date(2026, 3, 10)
 HISTORY = timedelta(days=400)
@@ -58,6 +58,8 @@ class Index:
         self.is_closed = self.is_out_of_credit = False
         self.billed: Counter[str] = Counter()
         self.people: dict[str, Known] = {}
+        self.asked: list[str] = []  # about whom, by digest, each time
+        self._visits: list[Row] = []
         self._told: dict[str, list[Researcher]] = {}
         self._added: dict[str, dict[tuple[str, str], Researcher]] = {PEOPLE: {}, COMPANIES: {}}
         self._company = companies.generate(
@@ -84,6 +86,7 @@ class Index:
     def _build(self) -> None:
         """The data of the last midnight."""
         self.built = datetime.combine(self.now.date(), time(), UTC)
+        self._visits = [self._visit(*visit) for visit in visits(self._company)]
         self.people = {known.hem: known for known in everybody(self._company)}
         by_person: dict[tuple[str, str], str] = {}
         by_company: dict[tuple[str, str], set[str]] = {}
@@ -141,6 +144,29 @@ class Index:
         if resolved and one.email:
             told["seen_email"] = one.email
         return told | one.extra
+
+    def visits(self, start: int, end: int) -> list[Row]:
+        """Of people with a name who came to the website, both bounds included."""
+        return [visit for visit in self._visits if start <= visit["timestamp_ms"] <= end]
+
+    def _visit(self, activity: Activity, who: Known) -> Row:
+        at = round(datetime.fromisoformat(activity.occurred_at).timestamp() * 1000)
+        event = {"event_id": activity.id, "event_type": "page_view", "timestamp_ms": at, "resolved": True}
+        return event | self.contact(who)
+
+    def contact(self, known: Known) -> Row:
+        """No field tells by which address it was asked for but those that hold addresses."""
+        return {
+            "first_name": known.first_name,
+            "last_name": known.last_name,
+            "job_title": known.title,
+            "seniority_level": None,
+            "department": None,
+            "company_name": known.company,
+            "company_domain": known.domain,
+            "current_business_email": known.email,
+            "business_emails": [known.email],
+        }
 
 
 def rank(one: Researcher) -> tuple[int, int, str]:

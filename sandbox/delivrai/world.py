@@ -13,7 +13,7 @@ from hashlib import sha256
 from json import loads
 from random import Random
 
-from sandbox.companies import Account, Company, Person
+from sandbox.companies import Account, Activity, Company, Person
 from sandbox.names import CULTURES, TITLES
 
 # how long somebody is told of as researching
@@ -75,7 +75,7 @@ def everybody(company: Company) -> Iterator[Known]:
     accounts = {account.id: account for account in company.accounts}
     for person in company.people:
         if not is_unknown(company.world.seed, person):
-            yield _known(person, accounts[person.account_id])
+            yield _known(person, accounts.get(person.account_id))
     for account in company.accounts:
         if found := colleague(company.world.seed, account):
             yield found
@@ -100,11 +100,22 @@ def interests(company: Company, upto: datetime) -> Iterator[Interest]:
             yield Interest(topic, found, account.domain, at)
 
 
+def visits(company: Company) -> Iterator[tuple[Activity, Known]]:
+    """Who looked at the seller's website, of those whom the vendor can name."""
+    accounts = {account.id: account for account in company.accounts}
+    people = {person.id: person for person in company.people}
+    for activity in company.activities:
+        person = people.get(activity.person_id)
+        if activity.type == "page_view" and person and not is_unknown(company.world.seed, person):
+            yield activity, _known(person, accounts.get(person.account_id))
+
+
 @cache
 def percentile(topic: str, key: str) -> int:
     """How strong it is, by a dice of its own."""
     return Random(f"{topic}/{key}").randrange(40, 100)
 
 
-def _known(person: Person, account: Account) -> Known:
-    return Known(person.email, person.first_name, person.last_name, person.title, account.name, account.domain)
+def _known(person: Person, account: Account | None) -> Known:
+    company, domain = (account.name, account.domain) if account else ("", "")
+    return Known(person.email, person.first_name, person.last_name, person.title, company, domain)

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from cli.main import main
+from sandbox import delivrai
+from sandbox.delivrai import Index
 from steps import provision
 from tests.conftest import Tenant
+from tests.connectors.contract_suite.delivrai import keys
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,26 @@ def test_names_that_are_not_there_are_misuse_that_names_those_there_are(
     assert (said.code, f"{tenant.slug} has no fax connector; it has files" in said.err) == (2, True)
     said = sync("--stream", "planets")
     assert (said.code, "no stream 'planets': files has accounts, people" in said.err) == (2, True)
+
+
+def test_a_dry_run_says_what_a_sync_would_cost_and_buys_nothing(folder: Path, sync: Sync, tenant: Tenant) -> None:
+    assert "A sync would cost nothing." in sync("--dry-run").out
+    index = Index(seed=1, accounts=0)
+    index.research("automation", "ada@customer.example", "bob@customer.example")
+    with delivrai.serve(index) as served:
+        config = {**keys(served), "topics": ["automation"], "budget_per_run": 700}
+        provision.add_connector(tenant.id, "delivrai", config, actor="system:tests")
+        said = sync("--dry-run")
+        (told,) = sync("--dry-run", globally=("--json",)).answer["costs"]
+        assert not index.billed
+    rows = [line.split() for line in said.out.splitlines()]
+    assert ["delivrai", "people_intent", "topic", "automation", "2", "0.04", "USD"] in rows
+    assert "a sync takes at most 700 records; the next one goes on" in said.out
+    assert [(cost["stream"], cost["records"]) for cost in told["costs"]] == [
+        ("people_intent", 2),
+        ("company_intent", 0),
+        ("contacts", 0),
+    ]
 
 
 def test_the_lease_is_free_afterwards(folder: Path, sync: Sync) -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import date
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,18 @@ def test_the_trail_and_the_list_hold_digests_alone(customer: Customer, admin: ps
     assert "tenant.erase" in told[0]
     for word in (EMAIL, FIRST, LAST, customer.person.id):
         assert word not in told[0]
+
+
+def test_that_a_vendor_was_asked_about_them_is_forgotten(customer: Customer, admin: psycopg.Connection) -> None:
+    digests = [sha256(email.encode()).hexdigest() for email in (EMAIL, "somebody@else.example")]
+    admin.execute(
+        "insert into control.lookups (tenant_id, connector_id, digest, good_until)"
+        " select tenant_id, id, unnest(%s::text[]), now() from control.connectors where tenant_id = %s",
+        [digests, customer.tenant.id],
+    )
+    customer.erase()
+    assert customer.count("select count(*) from control.lookups where digest = %s", digests[0]) == 0
+    assert customer.count("select count(*) from control.lookups where digest = %s", digests[1]) == 1
 
 
 def test_an_erasure_waits_for_the_run_that_has_the_tenant(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

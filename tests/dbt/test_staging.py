@@ -28,6 +28,7 @@ UNIONS = {
         "files__activities", "salesforce__tasks", "salesforce__events", "salesforce__campaign_members",
         "customerio__messages", "customerio__activities", "fathom__recordings", "fathom__participants",
         "fathom__speakers", "o365__messages", "o365__events", "delivrai__people_intent", "delivrai__company_intent",
+        "delivrai__visits",
     ),
     "contact_roles": ("files__contact_roles", "salesforce__opportunity_contact_roles"),
     "stage_changes": ("files__stage_changes", "salesforce__opportunity_history"),

@@ -22,6 +22,7 @@ def test_each_model_of_a_run_is_a_row_of_model_runs(landed: Pipeline) -> None:
         "identities",
         "opportunities",
         "people",
+        "profiles",
         "rollup_account_attributes",
         "rollup_activity_daily",
         "rollup_opportunity_attributes",

@@ -23,6 +23,7 @@ from tests.dbt.worlds import rows_of, transformed
 
 SYSTEM, SEED, ACCOUNTS, PER_YEAR = "system:tests", 11, 4, 3_000
 TOPICS = ["planning-software", "supplier-comparison", "automation", "compliance"]
+PROJECT = "1d7b5e3c-7a9e-4e31-91a8-0b2d9f2b7a10"
 A_WEEK = timedelta(days=7)
 
 Rows = dict[str, dict[str, Any]]
@@ -36,7 +37,8 @@ def served(tenant: Tenant) -> Iterator[delivrai.Served]:
         index = Index(SEED, ACCOUNTS, activities_per_year=PER_YEAR)
         served = stack.enter_context(delivrai.serve(index))
         provision.add_connector(tenant.id, "salesforce", login(crm), actor=SYSTEM)
-        provision.add_connector(tenant.id, "delivrai", {**keys(served), "topics": TOPICS}, actor=SYSTEM)
+        what = {"topics": TOPICS, "project_id": PROJECT}
+        provision.add_connector(tenant.id, "delivrai", {**keys(served), **what}, actor=SYSTEM)
         yield served
 
 
@@ -47,6 +49,10 @@ def brought_up_to_date(tenant: Tenant) -> None:
 
 
 def held(tenant: Tenant) -> Rows:
+    return {id: row for id, row in _told(tenant).items() if row["type"] == "intent_signal"}
+
+
+def _told(tenant: Tenant) -> Rows:
     rows = rows_of(
         tenant.id,
         "select a.external_id, a.type, a.channel, a.occurred_at, p.email as person, c.domain as account"
@@ -55,6 +61,22 @@ def held(tenant: Tenant) -> Rows:
         " and a.deleted_at is null",
     )
     return {row.pop("external_id"): row for row in rows}
+
+
+def visited(tenant: Tenant) -> Rows:
+    return {id: row for id, row in _told(tenant).items() if row["type"] == "page_view"}
+
+
+def came(company: Company, upto: datetime) -> dict[str, tuple[str, datetime]]:
+    """Who looked at the website in the thirty days before, of those whom the vendor can name."""
+    people = {person.id: person for person in company.people if not is_unknown(SEED, person)}
+    return {
+        f"delivrai:{activity.id}": (people[activity.person_id].email, at)
+        for activity in company.activities
+        if activity.type == "page_view" and activity.person_id in people
+        for at in [datetime.fromisoformat(activity.occurred_at)]
+        if upto - timedelta(days=30) <= at < upto
+    }
 
 
 def expected(company: Company, on: datetime) -> Rows:
@@ -83,6 +105,23 @@ def expected(company: Company, on: datetime) -> Rows:
     return found
 
 
+def profiles(tenant: Tenant) -> set[tuple[str, str]]:
+    rows = rows_of(tenant.id, "select email, title from canonical.profiles where source = 'delivrai'")
+    return {(row["email"], row["title"] or "") for row in rows}
+
+
+def known(company: Company, found: Rows) -> set[tuple[str, str]]:
+    """Whom the vendor knows of the CRM's people, and those that it alone has told of."""
+    people = {(person.email, person.title) for person in company.people if not is_unknown(SEED, person)}
+    strangers = {stranger for account in company.accounts if (stranger := colleague(SEED, account))}
+    told = {key.split(":")[2] for key in found}
+    return people | {(stranger.email, stranger.title) for stranger in strangers if stranger.hem in told}
+
+
+def intent_billed(index: Index) -> int:
+    return index.billed["intent_people"] + index.billed["intent_companies"]
+
+
 def test_who_researches_is_told_row_by_row_once_a_week_and_nobody_is_paid_for_twice(
     tenant: Tenant, served: delivrai.Served
 ) -> None:
@@ -91,15 +130,25 @@ def test_who_researches_is_told_row_by_row_once_a_week_and_nobody_is_paid_for_tw
     first = expected(index.company, datetime(2026, 3, 10, tzinfo=UTC))
     assert held(tenant) == first
     assert {row["person"] is None for row in first.values()} == {True, False}
-    assert index.billed.total() == len(first)
+    assert intent_billed(index) == len(first)
+    # the last hour may still be told of late
+    visits = came(index.company, datetime(2026, 3, 9, 23, tzinfo=UTC))
+    assert {id: (row["person"], row["occurred_at"]) for id, row in visited(tenant).items()} == visits
+    assert not index.asked, "before the first transform nobody is known"
 
     index.advance(days=3)
     brought_up_to_date(tenant)
     assert held(tenant) == first
-    assert index.billed.total() == len(first)
+    assert intent_billed(index) == len(first)
+    assert profiles(tenant) == known(index.company, first)
+    assert index.billed["contact_record"] == len(profiles(tenant))
+    assert len(index.asked) > len(profiles(tenant)), "about some of them the vendor knows nothing"
 
     index.advance(days=4)
     brought_up_to_date(tenant)
     second = expected(index.company, datetime(2026, 3, 17, tzinfo=UTC))
     assert held(tenant) == first | second
-    assert index.billed.total() == len(first) + len(second)
+    assert intent_billed(index) == len(first) + len(second)
+    assert len(index.asked) == len(set(index.asked)), "about nobody it was asked twice"
+    brought_up_to_date(tenant)
+    assert profiles(tenant) == known(index.company, first | second)

@@ -278,6 +278,21 @@ def test_webhooks_are_known_as_long_as_a_vendor_may_repeat_them(customer: Custom
     assert customer.rows("select event_id from control.webhook_inbox order by 1") == [("fresh",), ("waiting",)]
 
 
+def test_that_a_vendor_was_asked_about_somebody_is_forgotten_once_it_may_be_asked_again(
+    customer: Customer, admin: psycopg.Connection
+) -> None:
+    tenant = customer.tenant
+    ((connector,),) = customer.rows("select id from control.connectors")
+    for digest, days in (("asked long ago", -1), ("asked lately", 1)):
+        admin.execute(
+            "insert into control.lookups (tenant_id, connector_id, digest, good_until)"
+            " values (%s, %s, %s, now() + make_interval(days => %s))",
+            [tenant.id, connector, digest, days],
+        )
+    assert maintain(tenant)["removed"] == {"control.lookups": 1}
+    assert customer.rows("select digest from control.lookups") == [("asked lately",)]
+
+
 def test_files_that_were_left_behind_go_and_nobody_elses(platform: Path, tenant: Tenant) -> None:
     maintenance.run()  # other tests leave something behind as well
     long_ago = time.time() - 100 * 24 * 3600

@@ -117,6 +117,14 @@ NEWS: dict[str, str] = {
             where tenant_id = %(tenant)s and account_id is not null and title = 'Software Engineer'
         )
     """,
+    "an index of identities says the same of somebody": """
+        insert into canonical.profiles (id, tenant_id, email, title, source)
+        select 'p ' || id, tenant_id, email, title, 'delivrai' from canonical.people
+        where id = (
+            select min(id) from canonical.people
+            where tenant_id = %(tenant)s and account_id is not null and title = 'Software Engineer'
+        )
+    """,
     "somebody left the CRM": """
         update canonical.people set deleted_at = now()
         where id = (select min(id) from canonical.people where tenant_id = %(tenant)s and account_id is not null)
@@ -457,7 +465,7 @@ def test_somebody_discovered_becomes_the_person_whom_the_crm_learns_of(
     group = member[0]
     admin.execute(
         "insert into scores.buying_group_members (id, tenant_id, buying_group_id, discovered_email, is_discovered,"
-        " discovery_source) values ('found', %s, %s, 'New@Company.example', true, 'delivrai')",
+        " discovery_source) values ('found', %s, %s, 'New@Company.example', true, 'partner')",
         [people.id, group],
     )
     run(people, AS_OF + timedelta(days=1))
@@ -472,6 +480,34 @@ def test_somebody_discovered_becomes_the_person_whom_the_crm_learns_of(
     assert one(admin, found, people) == "new"
     twice = f"select count(*) from scores.buying_group_members where buying_group_id = '{group}' and person_id = 'new'"
     assert one(admin, twice, people) == 1
+
+
+def test_whom_an_index_of_identities_alone_knows_is_a_member_with_the_part_that_their_title_suggests(
+    people: Tenant, admin: psycopg.Connection, member: tuple[str, str]
+) -> None:
+    told = "from scores.buying_groups where id = %s"
+    admin.execute(
+        "insert into canonical.activities (id, tenant_id, account_id, type, occurred_at, source, person_ref,"
+        " properties) select 'found', tenant_id, account_id, 'intent_signal', '2026-03-09', 'delivrai',"
+        f""" 'email:' || md5('ada@company.example'), '{{"address": "Ada@Company.example"}}' {told}""".encode(),
+        [member[0]],
+    )
+    query = (
+        "select array_agg(row(discovery_source, role, role_source)::text) from scores.buying_group_members"
+        " where tenant_id = %(tenant)s and discovered_email = 'ada@company.example'"
+    )
+    run(people)
+    assert one(admin, query, people) == ["(delivrai,unknown,)"]
+    admin.execute(
+        "insert into canonical.profiles (id, tenant_id, email, title, source)"
+        f" select 'found', tenant_id, 'ada@company.example', 'Chief Financial Officer', 'delivrai' {told}".encode(),
+        [member[0]],
+    )
+    run(people)
+    assert one(admin, query, people) == ["(delivrai,economic_buyer,delivrai)"]
+    admin.execute("delete from canonical.activities where id = 'found'")
+    run(people)
+    assert one(admin, query, people) is None
 
 
 def test_a_deals_solution_has_a_group_of_its_own_while_it_is_open(people: Tenant, admin: psycopg.Connection) -> None:

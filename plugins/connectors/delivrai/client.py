@@ -7,10 +7,21 @@ from typing import Any
 
 import httpx
 
-from connectors.contract import ConnectorError, Health, Page, Record, Rejected, Renew, State, Stream
+from connectors.contract import (
+    Acquaintances,
+    ConnectorError,
+    Cost,
+    Health,
+    Page,
+    Record,
+    Rejected,
+    Renew,
+    State,
+    Stream,
+)
+from connectors.delivrai import contacts, intent, visits
 from connectors.delivrai.api import Api
 from connectors.delivrai.config import read
-from connectors.delivrai.intent import OF_STREAM, Reader
 from connectors.delivrai.purse import Purse
 from connectors.delivrai.streams import STREAMS
 from connectors.delivrai.vendor import DELIVRAI
@@ -19,16 +30,20 @@ from connectors.pace import Pace
 
 
 class Client:
+    """Without `acquaintances` it asks about nobody."""
+
     def __init__(
         self,
         config: Mapping[str, Any],
         renew: Renew | None = None,  # noqa: ARG002 - nothing here is rotated by the vendor
+        acquaintances: Acquaintances | None = None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         dice: Random | None = None,
     ) -> None:
         self.config = read(config)
+        self._acquaintances = acquaintances
         self._identity = Identity(self._log_in, (self.config.api_key, self.config.api_secret))
         self._clock = clock or Clock()
         # Delivr.ai counts calls per second and none per day; records are what costs.
@@ -43,11 +58,16 @@ class Client:
 
     @property
     def streams(self) -> Sequence[Stream]:
-        return [
-            stream
-            for stream in STREAMS
-            if stream.name in self.config.streams and (stream.name not in OF_STREAM or self.config.topics)
-        ]
+        can_be_read = {
+            "contacts": self._acquaintances is not None,
+            "visits": bool(self.config.pixel_id or self.config.project_id),
+            **dict.fromkeys(intent.OF_STREAM, bool(self.config.topics)),
+        }
+        return [stream for stream in STREAMS if stream.name in self.config.streams and can_be_read[stream.name]]
+
+    @property
+    def most_records(self) -> int:
+        return self.config.budget_per_run
 
     async def check(self) -> Health:
         try:
@@ -58,14 +78,26 @@ class Client:
         organisation = told.get("organization")
         name = organisation.get("name") if isinstance(organisation, Mapping) else None
         if not self.streams:
-            return Health(False, "The key is good, but nothing is to be read: name the topics whose intent you want.")
+            return Health(False, "The key is good, but nothing is to be read: name topics, or the pixel of a website.")
         budget = f"a run may take {self.config.budget_per_run:,} records"
         return Health(True, f"The key opens {self.config.base_url} for {name or 'its organisation'}; {budget}.")
 
     async def pages(self, stream: Stream, state: State | None) -> AsyncIterator[Page]:
         async with self.api() as api:
-            async for page in Reader(api, stream.name, state, self.config, self._purse, self._clock).pages():
+            async for page in self._reader(api, stream, state).pages():
                 yield page
+
+    async def costs(self, stream: Stream, state: State | None) -> Sequence[Cost]:
+        async with self.api() as api:
+            return [cost async for cost in self._reader(api, stream, state).costs()]
+
+    def _reader(self, api: Api, stream: Stream, state: State | None) -> intent.Reader | contacts.Reader | visits.Reader:
+        if stream.name in intent.OF_STREAM:
+            return intent.Reader(api, stream.name, state, self.config, self._purse, self._clock)
+        if stream.name == "visits":
+            return visits.Reader(api, state, self.config, self._purse, self._clock)
+        assert self._acquaintances is not None, "else it is none of the streams"
+        return contacts.Reader(api, state, self.config, self._purse, self._clock, self._acquaintances)
 
     def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:  # noqa: ARG002
         if record_id is not None and isinstance(raw, Mapping):
@@ -77,7 +109,10 @@ class Client:
         return Grant(keys, self.config.base_url)
 
     def _opened(self, http: Http) -> Api:
-        return Api(http, self._heed, self._vendor_now)
+        # of both the pixel counts, as at the vendor
+        whose = {"pixel_id": self.config.pixel_id} if self.config.pixel_id else {"project_id": self.config.project_id}
+        named = {name: value for name, value in whose.items() if value}
+        return Api(http, self._heed, whose=named, vendor_now=self._vendor_now)
 
     def _remember(self, api: Api) -> None:
         self._vendor_now = api.vendor_now

@@ -12,6 +12,10 @@ from connectors.delivrai.streams import STREAMS
 
 NAMES = tuple(stream.name for stream in STREAMS)
 
+UUID = r"^[0-9a-fA-F-]{32,36}$"
+# of which events are told without going to cold storage
+LONGEST_WINDOW = 25
+
 
 class DelivraiConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +30,19 @@ class DelivraiConfig(BaseModel):
     min_score: Literal["high", "medium"] = "high"
     intent_every_hours: float = Field(default=168, ge=0)
 
+    # How long what is known of somebody is good enough.
+    contacts_again_after_days: float = Field(default=90, gt=0)
+    contacts_per_call: int = Field(default=500, ge=1, le=1_000)
+    # Ask by digest, one by one, so that no address leaves the house.
+    contacts_by_digest: bool = False
+
+    # Whose pixel tells of visits: of one website, or of all of a project.
+    pixel_id: str | None = Field(default=None, pattern=UUID)
+    project_id: str | None = Field(default=None, pattern=UUID)
+    visits_history_days: float = Field(default=30, gt=0)
+    visits_window_hours: float = Field(default=24, gt=0, le=LONGEST_WINDOW)
+    visits_settle_minutes: float = Field(default=15, ge=0)
+
     # Every record costs. What a run may take of them in all; the next one goes on.
     budget_per_run: int = Field(default=5_000, ge=1)
     page_size: int = Field(default=500, ge=1, le=500)
@@ -34,6 +51,22 @@ class DelivraiConfig(BaseModel):
     timeout_seconds: float = Field(default=60, gt=0)
     attempts: int = Field(default=8, ge=1, le=20)
     backoff_seconds: float = Field(default=0.5, ge=0)
+
+    @property
+    def contacts_last(self) -> timedelta:
+        return timedelta(days=self.contacts_again_after_days)
+
+    @property
+    def visits_history(self) -> timedelta:
+        return timedelta(days=self.visits_history_days)
+
+    @property
+    def visits_window(self) -> timedelta:
+        return timedelta(hours=self.visits_window_hours)
+
+    @property
+    def visits_settle(self) -> timedelta:
+        return timedelta(minutes=self.visits_settle_minutes)
 
     @property
     def intent_every(self) -> timedelta:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from connectors.contract import Page, Record, Rejected, ResetState, State
+from connectors.contract import Cost, Page, Record, Rejected, ResetState, State
 from connectors.delivrai.api import About, Api, Part, Told
 from connectors.delivrai.config import DelivraiConfig
 from connectors.delivrai.purse import Purse
@@ -79,6 +79,15 @@ class Reader:
                 yield page
             if self.is_spent:
                 return
+
+    async def costs(self) -> AsyncIterator[Cost]:
+        for topic in self._due():
+            price = await self.api.price_of_intent(self.about, self._asked(topic))
+            walk = self.progress.walk
+            # what is told of the topic as a whole holds what was read of it before the last sync stopped
+            read = walk.count if walk is not None and walk.topic == topic else 0
+            left = max(0, price.records - read)
+            yield Cost(self.stream, f"topic {topic}", left, price.is_ceiling, "" if read else price.money)
 
     def _due(self) -> list[str]:
         """The topic that a sync stopped in, and those that were not read for long enough."""
@@ -156,4 +165,4 @@ def record_of(about: About, row: Told, topic: str, on: str, as_of: datetime | No
     if not isinstance(key, str) or not key.strip():
         return Rejected(position, f"has no {KEYS[about]}", row)
     record = f"{topic}:{key.strip().lower()}:{on}"
-    return Record(record, {**row, "id": record, "topic": topic, "kind": "Researched", "on": on}, as_of)
+    return Record(record, {**row, "id": record, "topic": topic, "kind": "Researched", "at": on}, as_of)

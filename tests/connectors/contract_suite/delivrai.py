@@ -35,7 +35,7 @@ def told(index: Index, topic: str, row: Mapping[str, Any], key: str) -> tuple[st
     """A row as raw holds it, with its id."""
     on = f"{index.built:%Y-%m-%d}"
     record = f"{topic}:{row[key]}:{on}"
-    return record, {**row, "id": record, "topic": topic, "kind": "Researched", "on": on}
+    return record, {**row, "id": record, "topic": topic, "kind": "Researched", "at": on}
 
 
 class People:

@@ -24,6 +24,8 @@ with versions as (
     select * from {{ ref("stg_delivrai__people_intent") }}
     union all
     select * from {{ ref("stg_delivrai__company_intent") }}
+    union all
+    select * from {{ ref("stg_delivrai__visits") }}
 )
 
 select

@@ -12,7 +12,7 @@ select
     {{ account_by_domain(email_of("seen_email")) }} as account_ref,
     {{ text_of("kind") }} as source_type,
     null::text as channel,
-    {{ moment_of("on") }} as occurred_at,
+    {{ moment_of("at") }} as occurred_at,
     null::text as occasion,
     false as is_bot,
     null::text as user_agent,
