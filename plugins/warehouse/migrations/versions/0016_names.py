@@ -2,9 +2,9 @@
 
 from warehouse.migrate import run_sql
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:
-    run_sql("0015_names.sql")
+    run_sql("0016_names.sql")

@@ -2,9 +2,9 @@
 
 from warehouse.migrate import run_sql
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:
-    run_sql("0014_lookups.sql")
+    run_sql("0015_lookups.sql")
