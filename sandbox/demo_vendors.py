@@ -25,6 +25,8 @@ from sandbox.salesforce.org import HISTORY
 
 # what is researched in the invented world that a seller of software would like to hear of
 TOPICS = ("planning-software", "supplier-comparison", "automation")
+# whose visits are told
+WEBSITE = "1d7b5e3c-7a9e-4e31-91a8-0b2d9f2b7a10"
 
 
 class World(Protocol):
@@ -72,7 +74,7 @@ def connector_config(source: str, port: int) -> dict[str, Any]:
                 "api_key": "sandbox-delivrai-key",
                 "api_secret": "sandbox-delivrai-secret",
             }  # pragma: allowlist secret
-            return {"base_url": url, **pair, "topics": TOPICS}
+            return {"base_url": url, **pair, "topics": TOPICS, "project_id": WEBSITE}
         case _:
             # a real Fathom would be read for an hour at its sixty calls a minute
             key = "sandbox-fathom-key"  # pragma: allowlist secret
