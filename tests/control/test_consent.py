@@ -40,11 +40,13 @@ def supply(admin: psycopg.Connection, tenant: Tenant) -> None:
     """What mail, calendar and recordings would have left behind, for three domains."""
 
     def raw(table: str, number: int, record_id: str, payload: dict[str, object], deleted: bool = False) -> None:
-        admin.execute(
-            f"insert into raw.{table} (tenant_id, record_id, payload, payload_hash, is_deleted, sync_id, seq)"
-            " values (%s, %s, %s, '', %s, 's', %s)".encode(),
-            [tenant.id, record_id, Jsonb(payload), deleted, number],
-        )
+        # nobody else than the tenant's own login brings rows into raw
+        with database.run_session(tenant.id) as connection:
+            connection.execute(
+                f"insert into raw.{table} (tenant_id, record_id, payload, payload_hash, is_deleted, sync_id, seq)"
+                " values (%s, %s, %s, '', %s, 's', %s)".encode(),
+                [tenant.id, record_id, Jsonb(payload), deleted, number],
+            )
 
     raw("o365__messages", 1, "a", {"domain": "acme.com"})
     raw("o365__messages", 2, "A", {"domain": "ACME.com"})
