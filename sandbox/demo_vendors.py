@@ -24,7 +24,7 @@ from sandbox.salesforce import Org
 from sandbox.salesforce.org import HISTORY
 
 # what is researched in the invented world that a seller of software would like to hear of
-TOPICS = ("planning-software", "supplier-comparison", "automation")
+TOPICS = ("planning-software", "supplier-comparison", "automation", "compliance")
 # whose visits are told
 WEBSITE = "1d7b5e3c-7a9e-4e31-91a8-0b2d9f2b7a10"
 
@@ -70,11 +70,11 @@ def connector_config(source: str, port: int) -> dict[str, Any]:
             way_in = {"directory_id": "sandbox-directory", **application}
             return {"base_url": f"{url}/v1.0", "login_url": url, "own_domain": OWN_DOMAIN, **way_in}
         case "delivrai":
-            pair = {
-                "api_key": "sandbox-delivrai-key",
-                "api_secret": "sandbox-delivrai-secret",
-            }  # pragma: allowlist secret
-            return {"base_url": url, **pair, "topics": TOPICS, "project_id": WEBSITE}
+            key, pair = "sandbox-delivrai-key", "sandbox-delivrai-secret"  # pragma: allowlist secret
+            # not `contacts`: whom it asks about is known after the first run alone, so that the second would be another
+            streams = ["people_intent", "company_intent", "visits"]
+            asked = {"topics": TOPICS, "min_score": "medium", "project_id": WEBSITE}
+            return {"base_url": url, "api_key": key, "api_secret": pair, "streams": streams, **asked}
         case _:
             # a real Fathom would be read for an hour at its sixty calls a minute
             key = "sandbox-fathom-key"  # pragma: allowlist secret
