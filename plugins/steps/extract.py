@@ -15,7 +15,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -138,20 +138,14 @@ def run(
     Without a fence of the caller's, the lease is held here.
     """
     tenant = registry.tenant(slug)
-    if fence is None:
-        with lease.hold(tenant.id, lease.local_holder(), stage="extract", report=report) as held:
-            return run(
-                slug,
-                connector,
-                run_id,
-                held.fence,
-                full,
-                streams=streams,
-                accept_fewer=accept_fewer,
-                longest_wait=longest_wait,
-                report=report,
-            )
-    with database.run_session(tenant.id, autocommit=True, application=f"extract {connector}") as connection:
+    with ExitStack() as held:
+        if fence is None:
+            fence = held.enter_context(
+                lease.hold(tenant.id, lease.local_holder(), stage="extract", report=report)
+            ).fence
+        connection = held.enter_context(
+            database.run_session(tenant.id, autocommit=True, application=f"extract {connector}")
+        )
         source = Source(connection, tenant.id, connector)
         if unknown := [name for name in streams if name not in streams_of(connector)]:
             there_are = ", ".join(streams_of(connector))
@@ -235,7 +229,8 @@ class _Sync:
     def begin(self, streams: Collection[str], full: bool) -> None:
         self.by_name = bool(streams)
         self.wanted = [name for name in streams_of(self.type) if not streams or name in streams]
-        self.states = {name: None if full else self._state(name) for name in self.wanted}
+        known = {} if full else self._states()
+        self.states = {name: known.get(name) for name in self.wanted}
         self.screen = erasure.screen(self.connection, self.tenant_id, self.type)
         with self._transaction():
             # The lease is ours, so whatever still says that it runs was killed.
@@ -375,7 +370,8 @@ class _Sync:
             for reading in self.readings
             if reading.left_out
         ]
-        cursor = orjson.dumps({name: self._state(name) for name in streams_of(self.type)})
+        states = self._states()
+        cursor = orjson.dumps({name: states.get(name) for name in streams_of(self.type)})
         failure = _told(self.failures) or None
         failing = {**self._still_failing(), **self.failures}
         details = {"run_id": self.run_id, "failing": failing, **self.summary()}
@@ -429,8 +425,15 @@ class _Sync:
             "failure": _told(self.failures),
         }
 
-    def _state(self, stream: str) -> State | None:
-        return landing.state_of(self.connection, self.tenant_id, self.type, stream)
+    def _states(self) -> dict[str, State | None]:
+        """What the last landed page of each stream left."""
+        with self.connection.transaction():
+            return dict(
+                self.connection.execute(
+                    "select stream, state from control.stream_states where tenant_id = %s and connector = %s",
+                    [self.tenant_id, self.type],
+                ).fetchall()
+            )
 
     def _transaction(self) -> AbstractContextManager[None]:
         return landing.fenced(self.connection, self.fence)

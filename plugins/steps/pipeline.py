@@ -195,7 +195,12 @@ def _publish(
     slug: str, run_id: str, held: lease.Held, report: Report, accepted: quality.Acceptance | None = None
 ) -> dict[str, Any]:
     try:
-        published = publishing.run(held.tenant_id, run_id, held.fence, accepted=accepted)
+        try:
+            published = publishing.run(held.tenant_id, run_id, held.fence, accepted=accepted)
+        except publishing.CandidatesLost as lost:
+            report(f"{lost}; scoring again as of {lost.as_of}")
+            scoring_step.run(held.tenant_id, run_id, held.fence, lost.as_of)
+            published = publishing.run(held.tenant_id, run_id, held.fence, accepted=accepted)
     except quality.Breach:
         _let_the_breach_be_read(slug, run_id, held, report)
         raise

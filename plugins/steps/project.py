@@ -248,14 +248,19 @@ def _bytes(file: Path) -> bytes:
     return file.read_bytes()
 
 
+@cache
+def _parents(file: Path) -> Mapping[str, Sequence[str]]:
+    """What each node depends on, in the manifest that is kept there."""
+    nodes = restored(_bytes(file)).nodes.values()
+    return {node.unique_id: node.depends_on_nodes for node in nodes if isinstance(node, CompiledNode)}
+
+
 # ── what dbt wrote, as a plan ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _plan(nodes: Sequence[Any]) -> Plan:
     written = {node.unique_id: orjson.loads(Path(node.build_path).read_bytes()) for node in nodes}
-    parents = {
-        node.unique_id: node.depends_on_nodes for node in manifest().nodes.values() if isinstance(node, CompiledNode)
-    }
+    parents = _parents(_manifest_file(plan.deployed()))
 
     @cache
     def ancestors(unique_id: str) -> frozenset[str]:

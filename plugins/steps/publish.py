@@ -257,10 +257,19 @@ CANDIDATE_TABLES = ("score_candidates", "group_candidates", "group_member_candid
 NOTHING = {"candidates": 0, "moved": 0, "vanished": 0, "history": 0, "groups": 0, "members": 0}
 
 
+class CandidatesLost(ClarityError):
+    """Candidates are not logged: a crash of the database takes them. Scoring again as of the day brings them back."""
+
+    def __init__(self, message: str, as_of: date) -> None:
+        super().__init__(message)
+        self.as_of = as_of
+
+
 def run(tenant_id: str, run_id: str, fence: int, *, accepted: Acceptance | None = None) -> dict[str, int]:
     """Publish this run's candidates. Run again after a crash it finds them published and does nothing.
 
     Raises Breach, after writing it down, where the gate holds them back; `accepted` lets pass what is only unusual.
+    Raises CandidatesLost where they have to be made again first.
     """
     with database.run_session(tenant_id, application="publish") as connection:
         connection.execute("select control.hold_lease(%s)", [fence])
@@ -316,10 +325,10 @@ def _waiting(connection: psycopg.Connection, tenant_id: str, run_id: str, mark: 
         "select count(*) from scores.score_candidates where tenant_id = %s and run_id = %s", [tenant_id, run_id]
     ).fetchone()
     if there != (mark.candidates,):
-        raise ClarityError(
-            f"nothing published: of the {mark.candidates} candidates of this run the database has"
-            f" {there and there[0]}; it crashed since they were made. Score again: clear the task score, or start"
-            " another run"
+        raise CandidatesLost(
+            f"of the {mark.candidates} candidates of this run the database has {there and there[0]}: it crashed since"
+            " they were made",
+            mark.as_of,
         )
     return Waiting(mark.candidates, mark.as_of)
 

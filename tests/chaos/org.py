@@ -14,6 +14,8 @@ from tests.chaos.conftest import SEED
 
 # Every sandbox lets the same application in.
 IDENTITY = Identity(SEED)
+# Each new client would read all certificates that there are, which takes longer than the call.
+HTTP = httpx.Client(timeout=60, trust_env=False)
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Org:
         }
 
     def get(self, what: str) -> Any:
-        return httpx.get(f"{self.url}/_sandbox/{what}", timeout=60).raise_for_status().json()
+        return HTTP.get(f"{self.url}/_sandbox/{what}").raise_for_status().json()
 
     def post(self, what: str, **order: Any) -> Any:
-        return httpx.post(f"{self.url}/_sandbox/{what}", json=order, timeout=60).raise_for_status().json()
+        return HTTP.post(f"{self.url}/_sandbox/{what}", json=order).raise_for_status().json()
 
     def mutate(self, do: str, *arguments: Any, **values: Any) -> Any:
         return self.post("mutate", do=do, **{"with": arguments, "values": values})["done"]

@@ -270,7 +270,7 @@ def wounded_by(org: Busy, reader: Reader, moment: float, victim: str) -> int:
     ran."""
     before, process = org.calls(), reader.start()
     while process.poll() is None and not org.calls(after=before):
-        time.sleep(0.01)
+        time.sleep(0.02)
     try:
         told, _ = process.communicate(timeout=moment)
     except subprocess.TimeoutExpired:

@@ -142,7 +142,7 @@ def killed(company: Tenant, org: WrittenOrg, moment: float) -> int:
     """So many seconds after its first call; 1 if it still ran then."""
     before, process = org.calls(), said(company)
     while process.poll() is None and not org.calls(after=before):
-        time.sleep(0.01)
+        time.sleep(0.02)
     try:
         told, _ = process.communicate(timeout=moment)
     except subprocess.TimeoutExpired:

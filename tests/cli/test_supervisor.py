@@ -1,27 +1,19 @@
-"""A real platform, started, wounded and stopped. The tests follow each other: each finds what the one before left."""
+"""What the supervisor says and does where no Airflow runs. What it does to one that runs: tests/chaos/test_kills.py."""
 
-import json
-import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cli import airflow_env, processes, supervisor, vendors
+from cli import airflow_env, processes, supervisor
 from cli.processes import Record
-from cli.supervisor import COMPONENTS, POSTGRES, SUPERVISOR, ComponentState
-from tests.conftest import command_line_of, sockets_of
-from warehouse import migrate, server
+from cli.supervisor import SUPERVISOR, ComponentState
 from warehouse.errors import ClarityError
-
-UP = "from cli import supervisor; supervisor.up(print)"
 
 
 def _silent(_line: str) -> None:
@@ -30,20 +22,13 @@ def _silent(_line: str) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A migrated platform in a home of its own, whatever else the session runs."""
+    """A home of its own, whatever else the session runs."""
     folder = tmp_path_factory.mktemp("supervised")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLARITY_HOME", str(folder))
         patch.delenv("CLARITY_DATABASE_URL", raising=False)
         yield folder
         supervisor.down(_silent)
-
-
-@pytest.fixture(scope="module")
-def up(home: Path) -> Path:
-    migrate.migrate(_silent, [])
-    supervisor.up(_silent)
-    return home
 
 
 def test_a_platform_that_was_never_started_is_stopped_not_broken(home: Path) -> None:
@@ -55,108 +40,6 @@ def test_up_before_the_first_migration_says_what_to_run(home: Path) -> None:
     with pytest.raises(ClarityError, match="clarity migrate"):
         supervisor.up(_silent)
     assert _state(SUPERVISOR).state == "stopped"
-
-
-def test_after_up_everything_runs(up: Path) -> None:
-    # on a busy machine the API server may be silent for longer than `status` listens
-    _wait_until(lambda: {component.state for component in supervisor.status()} == {"running"}, 30)
-    assert [component.name for component in supervisor.status()] == [POSTGRES, SUPERVISOR, *COMPONENTS]
-
-
-def test_up_again_changes_nothing(up: Path) -> None:
-    before = {name: _pid(name) for name in (SUPERVISOR, *COMPONENTS)}
-    supervisor.up(_silent)
-    assert {name: _pid(name) for name in (SUPERVISOR, *COMPONENTS)} == before
-
-
-def test_every_socket_of_the_platform_listens_on_loopback(up: Path) -> None:
-    listening = {
-        connection.laddr
-        for process in _family()
-        for connection in sockets_of(process)
-        if connection.status == psutil.CONN_LISTEN
-    }
-    assert (airflow_env.HOST, airflow_env.port()) in listening
-    assert {address.ip for address in listening} == {"127.0.0.1"}, listening
-
-
-def test_no_password_stands_on_a_command_line(up: Path) -> None:
-    secrets = [airflow_env.admin_password(), *json.loads((up / "secrets.json").read_text()).values()]
-    for process in _family():
-        assert not any(secret in command_line_of(process) for secret in secrets), process
-
-
-def test_airflow_lets_in_the_administrator_and_nobody_without_the_password(up: Path) -> None:
-    import httpx
-
-    def log_in(password: str) -> int:
-        credentials = {"username": airflow_env.ADMIN, "password": password}
-        return httpx.post(f"{airflow_env.web_address()}/auth/token", json=credentials, trust_env=False).status_code
-
-    assert log_in(airflow_env.admin_password()) == httpx.codes.CREATED
-    assert log_in("admin") == httpx.codes.UNAUTHORIZED
-    assert airflow_env.passwords_file().stat().st_mode & 0o077 == 0
-
-
-def test_a_killed_postgresql_is_started_again(up: Path) -> None:
-    killed = server.state().pid
-    assert killed is not None
-    os.kill(killed, signal.SIGKILL)
-    _wait_until(lambda: server.state().answering and server.state().pid != killed, 20)
-
-
-def test_a_killed_scheduler_takes_its_workers_along_and_is_started_again(up: Path) -> None:
-    _wait_until(lambda: len(_scheduler_and_workers()) > 1, 60)
-    family, killed = _scheduler_and_workers(), processes.recorded("scheduler")
-    assert killed is not None
-    _kill(killed)
-    _wait_until(lambda: _pid("scheduler") not in (None, killed.pid), 20)
-    assert not [process for process in family if _lives(process)]
-    assert "restarted" in _state("scheduler").detail
-
-
-def test_a_killed_supervisor_is_told_of_and_two_ups_at_once_repair_it_once(up: Path) -> None:
-    unwatched = [record for name in COMPONENTS if (record := processes.recorded(name))]
-    killed = processes.recorded(SUPERVISOR)
-    assert killed is not None
-    _kill(killed)
-    _wait_until(lambda: not killed.is_alive, 5)
-
-    assert _state(SUPERVISOR).state == "failing"
-    assert "clarity up" in _state(SUPERVISOR).detail
-    assert _state("api-server").state == "running", "it still answers, and status says so"
-
-    environment = airflow_env.environment()
-    both = [subprocess.Popen([sys.executable, "-c", UP], env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(120) for process in both] == [0, 0]
-    _wait_until(lambda: {component.state for component in supervisor.status()} == {"running"}, 30)
-    assert not [record for record in unwatched if record.is_alive]
-    assert len([process for process in psutil.process_iter() if _is_supervisor(process)]) == 1
-
-
-def test_where_there_is_a_demo_its_vendors_run_too_and_give_way_to_those_of_another_day(up: Path) -> None:
-    assert vendors.NAME not in {component.name for component in supervisor.status()}
-    ports = vendors.plan(["tolmarra/fathom"], date(2026, 3, 9)).ports
-    _wait_until(lambda: _state(vendors.NAME).state == "running", 60)
-    first = _pid(vendors.NAME)
-    assert vendors.plan(["tolmarra/fathom"], date(2026, 3, 10)).ports == ports
-    assert _state(vendors.NAME).state != "running"
-    _wait_until(lambda: _state(vendors.NAME).state == "running", 60)
-    assert _pid(vendors.NAME) != first
-
-
-def test_down_leaves_no_process_and_frees_the_ports(up: Path) -> None:
-    demo = vendors.planned()
-    assert demo is not None
-    family, ports = _family(), [airflow_env.port(), server.state().port, *demo.ports.values()]
-    assert len(family) > len(COMPONENTS) + 2
-    supervisor.down(_silent)
-    assert not [process for process in family if _lives(process)]
-    assert {component.state for component in supervisor.status()} == {"stopped"}
-    for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
 
 
 def test_a_stranger_with_a_recorded_number_is_neither_believed_nor_killed(home: Path) -> None:
@@ -206,47 +89,6 @@ def test_a_port_that_somebody_else_took_is_replaced_and_remembered(home: Path) -
 
 def _state(name: str) -> ComponentState:
     return next(component for component in supervisor.status() if component.name == name)
-
-
-def _scheduler_and_workers() -> list[psutil.Process]:
-    record = processes.recorded("scheduler")
-    return processes.family(record) if record else []
-
-
-def _pid(name: str) -> int | None:
-    record = processes.recorded(name)
-    return record.pid if record else None
-
-
-def _kill(record: Record) -> None:
-    assert record.pid is not None
-    assert record.is_alive
-    os.kill(record.pid, signal.SIGKILL)
-
-
-def _family() -> list[psutil.Process]:
-    """Every process of the platform, whoever forked it."""
-    leaders = [record for name in (SUPERVISOR, *COMPONENTS, vendors.NAME) if (record := processes.recorded(name))]
-    postmaster = psutil.Process(server.state().pid)
-    return [
-        *(p for leader in leaders for p in processes.family(leader)),
-        postmaster,
-        *postmaster.children(recursive=True),
-    ]
-
-
-def _lives(process: psutil.Process) -> bool:
-    """A number that somebody else was given since is not the process that we knew."""
-    return process.is_running() and processes.birth(process.pid) is not None
-
-
-def _is_supervisor(process: psutil.Process) -> bool:
-    record = processes.recorded(SUPERVISOR)
-    try:
-        ours = process.environ().get("CLARITY_HOME") == os.environ["CLARITY_HOME"]
-        return ours and process.cmdline()[1:] == ["-m", "cli.supervisor"] and record is not None
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
 
 
 def _wait_until(condition: Callable[[], bool], patience: float) -> None:

@@ -1,13 +1,16 @@
 """The platform's key is replaced while everything runs, and a rotation may be killed at any moment."""
 
+import multiprocessing
+import os
 import random
 import secrets
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import psycopg
 import pytest
@@ -19,12 +22,11 @@ from tests.conftest import temporary_home
 from warehouse import database, keys, lease, migrate
 from warehouse.errors import ClarityError
 
-TENANTS, PER_TENANT, KILLS = 20, 50, 20
+KILLS = 20
 TESTS = "system:tests"
-ROTATE = (
-    "from control import rotation\n"
-    "print(rotation.rotate_keys(actor='system:tests', report=lambda line: print(line, flush=True)).key_use)\n"
-)
+# One process imports all that a rotation needs, and each that is killed is a fork of it.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.control.test_rotation"])
 
 
 @dataclass
@@ -32,8 +34,13 @@ class Platform:
     """A platform of its own, whose key can be replaced without anybody else noticing. Keys by id, oldest first."""
 
     patch: pytest.MonkeyPatch
+    per_tenant: int
     values: dict[str, str] = field(default_factory=dict)
     tenants: list[str] = field(default_factory=list)
+
+    @property
+    def connectors(self) -> int:
+        return len(self.tenants) * self.per_tenant
 
     def use(self, *ids: str) -> None:
         for key_id in ids:
@@ -43,16 +50,22 @@ class Platform:
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
+    with made(tenants=4, per_tenant=10) as platform:
+        yield platform
+
+
+@contextmanager
+def made(tenants: int, per_tenant: int) -> Iterator[Platform]:
     with temporary_home(), pytest.MonkeyPatch.context() as patch:
-        made = Platform(patch)
-        made.use("k0")
+        platform = Platform(patch, per_tenant)
+        platform.use("k0")
         migrate.migrate(lambda _line: None)
-        made.tenants = [
-            provision.create_tenant(f"Tenant {number}", f"rotated_{number}", actor=TESTS) for number in range(TENANTS)
+        platform.tenants = [
+            provision.create_tenant(f"Tenant {number}", f"rotated_{number}", actor=TESTS) for number in range(tenants)
         ]
-        for tenant_id in made.tenants:
+        for tenant_id in platform.tenants:
             with database.control_session(tenant_id) as connection:
-                for number in range(PER_TENANT):
+                for number in range(per_tenant):
                     connectors.add(
                         connection,
                         tenant_id=tenant_id,
@@ -60,7 +73,7 @@ def platform() -> Iterator[Platform]:
                         config=content(tenant_id, number),
                         actor=TESTS,
                     )
-        yield made
+        yield platform
 
 
 def content(tenant_id: str, number: int) -> dict[str, str]:
@@ -79,7 +92,7 @@ def key_use(platform: Platform) -> dict[str, int]:
 def everything_opens(platform: Platform) -> bool:
     for tenant_id in platform.tenants:
         with database.run_session(tenant_id) as run:
-            for number in range(PER_TENANT):
+            for number in range(platform.per_tenant):
                 opened = connectors.open_connector(run, tenant_id, f"type_{number}").config
                 if opened["token"] != content(tenant_id, number)["token"]:
                     return False
@@ -109,7 +122,10 @@ class Meanwhile:
         assert callable(work)
         chosen = random.Random(7)
         while not self.stop.is_set():
-            tenant_id, type_ = chosen.choice(self.platform.tenants), f"type_{chosen.randrange(PER_TENANT)}"
+            tenant_id, type_ = (
+                chosen.choice(self.platform.tenants),
+                f"type_{chosen.randrange(self.platform.per_tenant)}",
+            )
             try:
                 with database.run_session(tenant_id) as run:
                     work(run, tenant_id, type_)
@@ -127,34 +143,49 @@ class Meanwhile:
         self.rotated[tenant_id, type_] = token
 
 
-def test_a_thousand_connectors_survive_a_rotation_that_is_killed_twenty_times(platform: Platform) -> None:
-    platform.use("k1", "k0")
-    assert key_use(platform) == {"k0": TENANTS * PER_TENANT}
-    random_lines = random.Random(20)
-    halfway = 0
-    with Meanwhile(platform) as meanwhile:
-        for _ in range(KILLS):
-            killed = subprocess.Popen([sys.executable, "-c", ROTATE], stdout=subprocess.PIPE, text=True)
-            assert killed.stdout is not None
-            killed.stdout.readline()
-            # in the middle of some tenant's connectors, not between two tenants
-            time.sleep(random_lines.random() * 0.15)
-            killed.kill()
-            killed.communicate()
-            halfway += 0 < key_use(platform).get("k0", 0) < TENANTS * PER_TENANT
-        finished = subprocess.run([sys.executable, "-c", ROTATE], capture_output=True, text=True, timeout=200)
-    assert finished.returncode == 0, finished.stderr
-    assert halfway >= 5
-    assert meanwhile.failures == []
-    assert meanwhile.opened > 50
-    assert meanwhile.rotated
-    # the old key can go: connectors, tokens that changed meanwhile, and logins do without it
-    platform.use("k1")
-    assert key_use(platform) == {"k1": TENANTS * PER_TENANT}
-    assert everything_opens(platform)
-    for (tenant_id, type_), token in meanwhile.rotated.items():
-        with database.run_session(tenant_id) as run:
-            assert connectors.open_connector(run, tenant_id, type_).config["refreshed"] == token
+def test_a_thousand_connectors_survive_a_rotation_that_is_killed_twenty_times() -> None:
+    with made(tenants=20, per_tenant=50) as platform:
+        platform.use("k1", "k0")
+        assert key_use(platform) == {"k0": 1000}
+        random_lines = random.Random(20)
+        halfway = 0
+        with Meanwhile(platform) as meanwhile:
+            for _ in range(KILLS):
+                killed, lines = rotating()
+                lines.recv()
+                # in the middle of some tenant's connectors, not between two tenants
+                time.sleep(random_lines.random() * 0.15)
+                killed.kill()
+                killed.join()
+                halfway += 0 < key_use(platform).get("k0", 0) < 1000
+            finished, lines = rotating()
+            finished.join(200)
+        assert finished.exitcode == 0
+        assert halfway >= 5
+        assert meanwhile.failures == []
+        assert meanwhile.opened > 50
+        assert meanwhile.rotated
+        # the old key can go: connectors, tokens that changed meanwhile, and logins do without it
+        platform.use("k1")
+        assert key_use(platform) == {"k1": 1000}
+        assert everything_opens(platform)
+        for (tenant_id, type_), token in meanwhile.rotated.items():
+            with database.run_session(tenant_id) as run:
+                assert connectors.open_connector(run, tenant_id, type_).config["refreshed"] == token
+
+
+def rotating() -> tuple[BaseProcess, "Connection[str, str]"]:
+    """A rotation in a process of its own, and where its lines are read."""
+    lines, told = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=rotate, args=(dict(os.environ), told))
+    process.start()
+    told.close()
+    return process, lines
+
+
+def rotate(environment: Mapping[str, str], told: "Connection[str, str]") -> None:
+    os.environ.update(environment)
+    rotation.rotate_keys(actor=TESTS, report=told.send)
 
 
 def test_a_new_key_in_front_locks_nobody_out_before_and_after_the_rotation(platform: Platform) -> None:
@@ -169,8 +200,8 @@ def test_a_new_key_in_front_locks_nobody_out_before_and_after_the_rotation(platf
     with pytest.raises(ClarityError, match="run `clarity migrate`"):
         database.connect(database.conninfo(database.run_login(first)), newest_key_only=True)
     done = rotation.rotate_keys(actor=TESTS, report=lambda _line: None)
-    sealed = TENANTS * PER_TENANT + 1
-    assert done == rotation.Rotation("k2", sealed, 2 * TENANTS, {"k2": sealed})
+    sealed = platform.connectors + 1
+    assert done == rotation.Rotation("k2", sealed, 2 * len(platform.tenants), {"k2": sealed})
     again = rotation.rotate_keys(actor=TESTS, report=lambda _line: None)
     assert (again.resealed, again.logins) == (0, 0)
     platform.use("k2")
@@ -220,7 +251,7 @@ def test_one_connector_that_does_not_open_holds_up_none_of_the_others(platform: 
     platform.use("k4", present)
     with pytest.raises(ClarityError, match=r"rotated_1: type_5: .* sealed with key 'lost'"):
         rotation.rotate_keys(actor=TESTS, report=lambda _line: None)
-    assert key_use(platform) == {"k4": TENANTS * PER_TENANT - 1, "lost": 1}
+    assert key_use(platform) == {"k4": platform.connectors - 1, "lost": 1}
     with database.control_session(broken) as connection:
         connectors.add(connection, tenant_id=broken, connector_type="type_5", config=content(broken, 5), actor=TESTS)
     platform.use("k4")
@@ -232,7 +263,7 @@ def test_the_trail_tells_how_old_each_key_is(platform: Platform) -> None:
         first_used = connectors.key_first_used(connection, platform.tenants[0])
         in_use = connectors.key_use(connection, platform.tenants[0])
     assert set(in_use) <= set(first_used)
-    assert sum(in_use.values()) == PER_TENANT
+    assert sum(in_use.values()) == platform.per_tenant
     in_order = sorted(first_used, key=lambda key_id: first_used[key_id])
     assert in_order[0] == "k0"
     assert in_order == sorted(in_order)

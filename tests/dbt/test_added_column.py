@@ -5,8 +5,9 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from control import tenants
 from steps import project, provision
@@ -18,18 +19,16 @@ MART = "mart_revenue__scores"
 TENANTS, ROUNDS = 8, int(os.environ.get("ROUNDS", "2"))
 
 
-@contextmanager
-def as_it_was() -> Iterator[None]:
-    """Afterwards the mart has the columns that it had, and the real project is deployed."""
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was(platform: Path) -> Iterator[None]:
+    """In the end the mart has the columns that it had, and the real project is deployed."""
     columns = "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
     with database.connect(database.owner_conninfo(), autocommit=True) as owner:
         before = set(owner.execute(columns, [f"marts.{MART}"]).fetchall())
-        try:
-            yield
-        finally:
-            for (name,) in set(owner.execute(columns, [f"marts.{MART}"]).fetchall()) - before:
-                owner.execute(f"alter table marts.{MART} drop column {name}".encode())
-            project.deploy(lambda _line: None)
+        yield
+        for (name,) in set(owner.execute(columns, [f"marts.{MART}"]).fetchall()) - before:
+            owner.execute(f"alter table marts.{MART} drop column {name}".encode())
+        project.deploy(lambda _line: None)
 
 
 def test_a_new_column_is_an_edit_and_a_migrate_and_history_is_kept(landed: Pipeline, tmp_path: Path) -> None:
@@ -39,7 +38,7 @@ def test_a_new_column_is_an_edit_and_a_migrate_and_history_is_kept(landed: Pipel
     made = f"select 'marts.{MART}'::regclass::oid, xmin::text, combined from marts.{MART}"
     history = "select ctid::text, xmin::text from rollups.rollup_person_signals_daily order by 1"
     before, known = landed.rows(made), landed.rows(history)
-    with as_it_was(), project_copy(tmp_path / "dbt") as edited:
+    with project_copy(tmp_path / "dbt") as edited:
         edited.rewrite(MART, "is_hot", "made.tier = 'hot'", data_type="boolean")
         project.deploy(lambda _line: None)
         # the same table with the same rows, which have the column and no value in it yet
@@ -78,7 +77,7 @@ def test_eight_tenants_run_while_the_owner_adds_columns(platform: Path, tmp_path
         each.score("account", account, number, "hot")
     runs = multiprocessing.get_context("spawn").Process(target=all_at_once, args=(those,))
     runs.start()
-    with as_it_was(), project_copy(tmp_path / "dbt") as edited:
+    with project_copy(tmp_path / "dbt") as edited:
         added = 0
         while added == 0 or runs.is_alive():
             added += 1

@@ -78,7 +78,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
             monkeypatch.setenv(keys.KEYS_VARIABLE, f"new:{made.canary('new key')},old:{made.canary('old key')}")
             monkeypatch.setenv(keys.SINGLE_KEY_VARIABLE, made.canary("single key"))
             yield made
-            supervisor.down(silent)
+            supervisor._clear_leftovers(silent)
             monkeypatch.delenv(database.URL_VARIABLE)
 
 

@@ -11,10 +11,9 @@ import pytest
 from benchmarks import score_world
 from benchmarks.score_world import AS_OF, World
 from control import groups, settings
-from steps import provision, publish, score, score_inputs
+from steps import pipeline, provision, publish, score, score_inputs
 from tests.conftest import Tenant
 from warehouse import database, lease
-from warehouse.errors import ClarityError
 
 PEOPLE = 300
 ACTOR = "system:tests"
@@ -351,15 +350,20 @@ def test_a_run_killed_between_candidates_and_publication_loses_nothing(
     assert run(people)[1]["moved"] == 0
 
 
-def test_candidates_that_a_crash_of_the_server_took_are_not_published_as_none(
-    people: Tenant, admin: psycopg.Connection
+def test_candidates_that_a_crash_of_the_server_took_are_made_again_and_not_published_as_none(
+    people: Tenant, admin: psycopg.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with lease.hold(people.id, "tests", stage="score") as held:
         score.run(people.id, "crashed", held.fence, AS_OF)
         forget(admin, people, "score_candidates")
-        with pytest.raises(ClarityError, match=r"of the 339 candidates of this run the database has 0.*Score again"):
+        with pytest.raises(publish.CandidatesLost, match="of the 339 candidates of this run the database has 0"):
             publish.run(people.id, "crashed", held.fence)
-    assert run(people)[1]["moved"] == 339
+    assert pipeline.publish(people.slug, "crashed")["moved"] == 339
+    pipeline.conclude(people.slug, "crashed")
+    assert f"it crashed since they were made; scoring again as of {AS_OF}" in capsys.readouterr().out
+    before = content(admin, people, versions=True)
+    assert run(people)[1]["moved"] == 0
+    assert content(admin, people, versions=True) == before
 
 
 def test_a_deleted_person_has_no_score_any_more(people: Tenant, admin: psycopg.Connection) -> None:

@@ -17,6 +17,7 @@ NewCustomer = Callable[[], Customer]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(capability, ...): only for sources that can have it")
+    config.addinivalue_line("markers", "whatever_the_source: about what the extract step does, so one source will do")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -24,6 +25,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     needed = {need for mark in metafunc.definition.iter_markers("needs") for need in mark.args}
     able = [name for name, entry in DRIVERS.items() if not needed & set(entry.cannot)]
+    if metafunc.definition.get_closest_marker("whatever_the_source"):
+        able = able[:1]
     metafunc.parametrize("source", able, indirect=True)
 
 

@@ -45,8 +45,10 @@ class Customer:
             consent.accept_dpa(tenant.id, "Ada Example", actor="system:tests")
             consent.allow_domains(tenant.id, ALLOWED_DOMAINS, actor="system:tests")
 
-    def sync(self, *, full: bool = False) -> dict[str, Any]:
-        return extract.run(self.tenant.slug, self.source.connector, str(uuid.uuid4()), full=full)
+    def sync(self, *, full: bool = False, alone: bool = True) -> dict[str, Any]:
+        """The source's stream alone, or with those that the connector reads beside it."""
+        streams = [self.source.stream] if alone else []
+        return extract.run(self.tenant.slug, self.source.connector, str(uuid.uuid4()), full=full, streams=streams)
 
     def versions(self, record_id: str | None = None) -> list[Version]:
         """In the order in which the source had them."""
@@ -152,9 +154,9 @@ def killed_after_page(watched: str, number: int) -> Iterator[None]:
         yield
 
 
-def pages_of(customer: Customer, *, full: bool = False) -> list[Page]:
+def pages_of(customer: Customer, *, full: bool = False, alone: bool = True) -> list[Page]:
     """Sync, and return the pages of the stream as they landed."""
     landed: list[Page] = []
     with accompanied(customer.source.stream, lambda _number, page: landed.append(page)):
-        customer.sync(full=full)
+        customer.sync(full=full, alone=alone)
     return landed

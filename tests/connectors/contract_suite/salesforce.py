@@ -125,7 +125,7 @@ class Salesforce:
 
 @contextmanager
 def _org(*, bulk: bool) -> Iterator[Salesforce]:
-    with serve(Org(seed=7, accounts=2)) as served:
+    with serve(Org(seed=7, accounts=2, activities_per_year=4)) as served:
         yield Salesforce(served, bulk=bulk)
 
 
