@@ -216,7 +216,7 @@ def _price(meter: str, records: int, *, is_exact: bool) -> Row:
         "records_to_charge": records,
         "records_fidelity": "exact" if is_exact else "upper_bound",
         "scope": {},
-        "estimated_cost": {"amount_cents": amount, "currency": "usd", "basis": "list price"},
+        "estimated_cost": {"amount_cents": amount, "currency": "usd", "basis": "graduated_ceiling"},
     }
 
 

@@ -14,7 +14,7 @@ HOUR = 3_600_000
 
 @pytest.fixture
 def index() -> Index:
-    return Index(seed=1, accounts=3, activities_per_year=2_000)
+    return Index(seed=11, accounts=4, activities_per_year=3_000)
 
 
 @pytest.fixture

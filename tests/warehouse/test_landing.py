@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.contract import Record, Rejected
+from connectors.contract import Asked, Record, Rejected
 from control import connectors
 from tests.conftest import Tenant
 from warehouse import database, landing, lease
@@ -38,6 +38,7 @@ class Raw:
         rejected: tuple[Rejected, ...] = (),
         state: dict[str, Any] | None = None,
         fence: int | None = None,
+        asked: Asked | None = None,
     ) -> Landed:
         return landing.land(
             self.connection,
@@ -49,6 +50,7 @@ class Raw:
             state=state,
             sync_id=self.sync_id,
             fence=self.fence if fence is None else fence,
+            asked=asked,
         )
 
     def versions(self, record_id: str = "1") -> list[Any]:
@@ -75,6 +77,9 @@ class Raw:
             self.sync_id,
         )
         return row
+
+    def asked(self) -> dict[str, datetime]:
+        return dict(self._rows("select digest, good_until from control.lookups"))
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         return self.connection.execute(query.encode(), parameters).fetchall()
@@ -246,6 +251,15 @@ def test_the_sync_log_counts_with_each_page(raw: Raw) -> None:
     raw.land(named("A"), named("B", record_id="2"))
     raw.land(named("A2"), named("B", record_id="2", deleted=True), rejected=(Rejected("line 9", "has no id", ","),))
     assert raw.logged() == (2, 1, 1, 1)
+
+
+def test_about_whom_a_vendor_was_asked_is_kept_with_the_answer_or_not_at_all(raw: Raw) -> None:
+    with pytest.raises(lease.LeaseLost):
+        raw.land(named("A"), fence=raw.fence + 1, asked=Asked(["a"], MONDAY))
+    assert raw.asked() == {}
+    raw.land(named("A"), asked=Asked(["a", "b", "a"], MONDAY))
+    raw.land(asked=Asked(["b"], TUESDAY))
+    assert raw.asked() == {"a": MONDAY, "b": TUESDAY}
 
 
 def test_a_run_that_lost_its_lease_lands_nothing(raw: Raw) -> None:

@@ -110,9 +110,9 @@ class Client:
 
     def _opened(self, http: Http) -> Api:
         # of both the pixel counts, as at the vendor
-        whose = {"pixel_id": self.config.pixel_id} if self.config.pixel_id else {"project_id": self.config.project_id}
-        named = {name: value for name, value in whose.items() if value}
-        return Api(http, self._heed, whose=named, vendor_now=self._vendor_now)
+        pixel, project = self.config.pixel_id, self.config.project_id
+        whose = {"pixel_id": pixel} if pixel else {"project_id": project} if project else {}
+        return Api(http, self._heed, whose=whose, vendor_now=self._vendor_now)
 
     def _remember(self, api: Api) -> None:
         self._vendor_now = api.vendor_now

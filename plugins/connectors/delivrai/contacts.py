@@ -89,8 +89,9 @@ class Reader:
 
     def _stopped(self, left: int) -> str:
         return (
-            f"contacts stop: this run may take {self.purse.records:,} records in all and has. {left:,} contacts are"
-            " left, each at most one record; the next sync goes on there. Raise budget_per_run to have more at once"
+            f"contacts stop: this run may take {self.purse.records:,} records in all and has asked about as many people"
+            f" as that could pay for. {left:,} are left, each at most one record; the next sync goes on there. Raise"
+            " budget_per_run to have more at once"
         )
 
     def _state(self) -> dict[str, Any]:

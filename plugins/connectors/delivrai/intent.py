@@ -90,9 +90,10 @@ class Reader:
             yield Cost(self.stream, f"topic {topic}", left, price.is_ceiling, "" if read else price.money)
 
     def _due(self) -> list[str]:
-        """The topic that a sync stopped in, and those that were not read for long enough."""
+        """The topic that a sync stopped in, and those that were not read for long enough, the longest first."""
         now, begun = self._now(), self.progress.walk
         due = [topic for topic in self.config.topics if self._is_due(topic, now)]
+        due.sort(key=lambda topic: self.progress.read_at.get(topic, ""))
         if begun is None or begun.topic not in self.config.topics:
             return due
         return [begun.topic, *(topic for topic in due if topic != begun.topic)]
@@ -118,6 +119,9 @@ class Reader:
                     raise
                 # the place was in data that has been made anew since
                 walk, guard = Walk(walk.topic, on=""), RepeatGuard(f"Reading {self.stream} of topic {walk.topic} anew")
+                yield Page(
+                    (), self.progress.state(), notes=[f"{self.stream}: topic {walk.topic} begins again: {refused}"]
+                )
                 continue
             self.purse.settle(reserved, len(part.rows))
             yield self._page(walk, part)
