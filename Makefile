@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 FOREIGN := build/contracts
 PEERS := .venv-bench
 COSMOS := .venv-fleet
+WORKERS := .venv-celery
 
 # Nothing phones home.
 export DO_NOT_TRACK := 1
@@ -24,8 +25,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status docs test test-contracts lint chaos fuzz bench-load bench-transform bench-score \
-    bench-writeback bench-fleet screenshot lock clean
+.PHONY: help setup demo up down status docs test test-contracts test-celery redis lint chaos fuzz bench-load \
+    bench-transform bench-score bench-writeback bench-fleet screenshot lock clean
 
 help: ## list what make can do
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*' ## '*) \
@@ -50,11 +51,17 @@ docs: $(VENV)/runtime ## dbt's documentation of every model and column, with the
 	@$(BIN)/clarity docs
 
 test: lint ## all that CI runs: lint, then every test
-	@$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts
+	@$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts --ignore=tests/celery
 
 test-contracts: $(VENV)/development $(FOREIGN)/python ## the connectors against servers that none of us wrote
 	@if [ -n "$${CLARITY_CONTRACTS:-}" ]; then $(MAKE) --no-print-directory $(FOREIGN)/node; fi
 	@$(BIN)/pytest tests/contracts tests/sandbox/test_salesforce_bare.py
+
+test-celery: redis $(VENV)/development $(WORKERS)/ready ## two workers and a real Redis, killed and restarted half-way
+	@$(BIN)/pytest tests/celery
+
+redis:
+	@$(call or-refuse,command -v redis-server >/dev/null,$(NO_REDIS))
 
 lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the rooms
 	@$(BIN)/ruff check --quiet .
@@ -95,10 +102,11 @@ lock: $(VENV)/development ## compile the requirements anew from their .in files
 	@$(call compile,requirements-contracts)
 	@$(call compile,requirements-bench)
 	@$(call compile,requirements-fleet) --constraint requirements-dev.txt
+	@$(call compile,requirements-celery) --constraint requirements.txt
 	@! grep -n '://' requirements*.txt || { echo 'The lock names an address; it must not.' >&2; exit 1; }
 
 clean: ## remove .venv and all caches; the data in .clarity stays
-	rm -rf $(VENV) $(PEERS) $(COSMOS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt/target dbt/logs
+	rm -rf $(VENV) $(PEERS) $(COSMOS) $(WORKERS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis dbt/target dbt/logs
 
 compile = $(BIN)/uv pip compile $(1).in --output-file $(1).txt --quiet --universal --python-version 3.11 --generate-hashes \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links
@@ -144,6 +152,14 @@ $(COSMOS)/ready: requirements-fleet.txt
 	    $(COSMOS)/bin/python -m pip install $(locked) --requirement $<
 	@touch $@
 
+# Celery and its provider are for those who have workers: on one machine nobody is to load them.
+$(WORKERS)/ready: requirements-celery.txt
+	@rm -rf $(WORKERS) && $(BIN)/python -m venv $(WORKERS)
+	@echo 'test-celery: installing Airflow with Celery'
+	@{ $(uv-is-here) && $(uv) pip install --python $(WORKERS)/bin/python $(locked) --requirement $<; } || \
+	    $(WORKERS)/bin/python -m pip install $(locked) --requirement $<
+	@touch $@
+
 # A package that was being installed when someone pulled the plug looks whole to uv and pip ever after:
 # where an installation left its mark `unfinished`, .venv is made anew.
 define install
@@ -161,6 +177,7 @@ python-will-do = $(call or-refuse,command -v $(PYTHON) >/dev/null,$(NO_PYTHON)) 
 NO_PYTHON = GTM Clarity needs Python 3.11 or later: install it, or say where it is: make setup PYTHON=/path/to/python3
 OLD_PYTHON = GTM Clarity needs Python 3.11 or later and found $$($(PYTHON) --version): say where a later one is: make setup PYTHON=/path/to/python3
 NO_ENSUREPIP = $(PYTHON) cannot make a virtual environment, its ensurepip is missing: on Debian and Ubuntu, apt install python3-venv
+NO_REDIS = test-celery needs a Redis to run workers with: on Debian and Ubuntu, apt install redis-server
 or-refuse = { $(1) || { echo "$(2)" >&2; exit 1; }; }
 , := ,
 

@@ -103,6 +103,12 @@ class Airflow:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._get(path)["value"]
 
+    def log(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, attempt: int = 1) -> str:
+        """What an attempt at a task said, as the pages of Airflow show it."""
+        task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        answer = self._request("GET", f"{task}/logs/{attempt}?map_index={map_index}&full_content=true")
+        return answer.text
+
     def unfinished(self, dag_id: str) -> list[str]:
         """The runs of this DAG that have not come to an end."""
         found = self._get(f"/api/v2/dags/{dag_id}/dagRuns?state=running&state=queued")["dag_runs"]

@@ -9,6 +9,7 @@ import typer
 from cli import (
     alerts,
     audit_trail,
+    containers,
     explain,
     maintenance,
     platform,
@@ -19,6 +20,7 @@ from cli import (
     webhooks,
     why_red,
     work,
+    worker,
     writeback,
 )
 from cli.alerts import alert_app
@@ -67,7 +69,9 @@ writeback.register(app)
 webhooks.register(app)
 provision.register(app)
 maintenance.register(app)
+worker.register(app)
 why_red.register(app)
+containers.register(app)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(connector_app, name="connector")
 app.add_typer(config_app, name="config")

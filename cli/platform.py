@@ -25,12 +25,22 @@ def register(app: typer.Typer) -> None:
     app.add_typer(db_app, name="db")
 
 
-def migrate(context: typer.Context) -> None:
+def migrate(
+    context: typer.Context,
+    with_airflow: Annotated[
+        bool,
+        typer.Option("--with-airflow", help="Airflow's own tables and pools too, where `clarity up` does not run."),
+    ] = False,
+) -> None:
     """Bring the database to where this code expects it: roles, schema, landing tables, dbt's relations."""
     from steps import deploy
 
     here = Context.current(context)
     deploy.run(here.report)
+    if with_airflow:
+        from cli import containers
+
+        containers.prepare_airflow(here.report)
     here.say("The database is up to date.", migrated=True)
 
 
@@ -51,26 +61,31 @@ def up(context: typer.Context) -> None:
 
 def start(report: Callable[[str], None]) -> str:
     """Everything that `clarity up` starts. Returns Airflow's address."""
-    from cli import airflow_env, supervisor
+    from cli import airflow_env, broker, supervisor
     from cli.airflow_api import Airflow
     from steps import deploy
 
     pools = airflow_env.pools(deploy.vendors())
+    if airflow_env.by_celery():
+        broker.ask()
     report("starting PostgreSQL")
     database.ensure_up()
     deploy.ensure(report)
-    report("starting Airflow")
-    supervisor.up(report)
+    if not airflow_env.is_in_container():
+        report("starting Airflow")
+        supervisor.up(report)
     with closing(Airflow()) as airflow:
         airflow.set_pools(pools)
-    return airflow_env.web_address()
+    return airflow_env.public_address()
 
 
 def down(context: typer.Context) -> None:
     """Stop Airflow, then the embedded PostgreSQL. Nothing is lost."""
-    from cli import supervisor
+    from cli import airflow_env, supervisor
 
     here = Context.current(context)
+    if airflow_env.is_in_container():
+        raise MisuseError("in a container nothing else runs: whoever started the containers stops them")
     with progress(here) as report:
         supervisor.down(report)
     here.say("The platform is stopped.", stopped=True)

@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from cli import airflow_env, processes, vendors
+from cli import airflow_env, broker, processes, vendors
 from cli.processes import Record
 from warehouse import database, server
 from warehouse.errors import ClarityError, MisuseError
@@ -44,7 +44,7 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-SUPERVISOR, POSTGRES = "supervisor", "postgresql"
+SUPERVISOR, POSTGRES, REDIS = "supervisor", "postgresql", "redis"
 
 UP_WITHIN = 180.0
 STARTING_FOR = 60.0
@@ -102,8 +102,16 @@ def down(report: Report) -> None:
 def status() -> list[ComponentState]:
     """The state of PostgreSQL, the supervisor and Airflow's processes, found out now and without starting anything."""
     supervised, health = _supervisor_lives(), _health()
+    if airflow_env.is_in_container():
+        unknown = [(name, Record(name, None, None, 0.0)) for name in COMPONENTS]
+        return [
+            _state_of_postgres(),
+            *_state_of_redis(),
+            *(ComponentState(name, *_judge(name, record, health)) for name, record in unknown),
+        ]
     return [
         _state_of_postgres(),
+        *_state_of_redis(),
         _state_of_supervisor(),
         *(_state_of(name, processes.recorded(name), health, supervised) for name in COMPONENTS),
         *_state_of_vendors(supervised),
@@ -201,6 +209,16 @@ def _state_of_external_postgres() -> ComponentState:
         return ComponentState(POSTGRES, "failing", f"{database.URL_VARIABLE} points to a server that refuses: {reason}")
 
 
+def _state_of_redis() -> list[ComponentState]:
+    """Of those alone who have workers on other machines."""
+    if not airflow_env.by_celery():
+        return []
+    try:
+        return [ComponentState(REDIS, "running", broker.ask())]
+    except ClarityError as error:
+        return [ComponentState(REDIS, "failing", str(error))]
+
+
 def _state_of_supervisor() -> ComponentState:
     record = processes.recorded(SUPERVISOR)
     if record is None:
@@ -266,7 +284,7 @@ def _health() -> dict[str, Any] | None:
 
 def _ask(path: str, timeout: float) -> dict[str, Any] | None:
     """Spoken directly to the API server: no proxy of the caller's, and None for every kind of silence."""
-    connection = http.client.HTTPConnection(airflow_env.HOST, airflow_env.port(), timeout=timeout)
+    connection = http.client.HTTPConnection(airflow_env.host(), airflow_env.port(), timeout=timeout)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

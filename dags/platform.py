@@ -86,7 +86,7 @@ def _platform(name: str, description: str, about: str, cron: str | None, **more:
     )
 
 
-@task
+@task(queue="extract")
 def provision() -> dict[str, Any]:
     from steps import organisations
 
@@ -96,14 +96,14 @@ def provision() -> dict[str, Any]:
     return done
 
 
-@task(execution_timeout=timedelta(hours=2))
+@task(queue="transform", execution_timeout=timedelta(hours=2))
 def maintain() -> dict[str, Any]:
     from steps import maintenance
 
     return maintenance.run(dry_run=get_current_context()["params"]["dry_run"], report=print)
 
 
-@task
+@task(queue="transform")
 def freshness() -> dict[str, Any]:
     from steps import observe
 

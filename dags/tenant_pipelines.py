@@ -35,6 +35,10 @@ from notifiers.incidents import TellOfIncidents
 OWNER = "data-platform"
 PIPELINE, RESCORE = "pipeline", "rescore"
 
+# Which workers take a task, where there are workers on other machines (docs/celery.md): those with the way to the
+# vendors, those for PostgreSQL, those with memory and processor to spare.
+VENDORS, DATABASE, ENGINE = "extract", "transform", "score"
+
 # What takes longer to wait for is waited for without a worker: the task gives it back and comes again.
 SECONDS_WITH_A_WORKER = 10
 # Whoever waits for a vendor holds up the tenant's other connectors: later than this is the next run's affair.
@@ -212,7 +216,7 @@ def from_score_on(tenant: TenantEntry) -> list[Any]:
 
 
 # Its pool is that of its vendor: plugins/airflow_local_settings.py
-@task(map_index_template="{{ task.op_kwargs['connector'] }}", execution_timeout=timedelta(hours=2))
+@task(queue=VENDORS, map_index_template="{{ task.op_kwargs['connector'] }}", execution_timeout=timedelta(hours=2))
 def extract(slug: str, connector: str) -> dict[str, Any]:
     from steps import pipeline
 
@@ -232,14 +236,15 @@ def extract(slug: str, connector: str) -> dict[str, Any]:
 
 
 # Waits for all extracts, and runs if at least one of them succeeded.
-@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=timedelta(hours=1))
+@task(queue=DATABASE, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=timedelta(hours=1))
 def transform(slug: str) -> dict[str, Any]:
     from steps import pipeline
 
-    return pipeline.transform(slug, run_id())
+    with no_worker_waiting():
+        return pipeline.transform(slug, run_id())
 
 
-@task
+@task(queue=ENGINE)
 def score(slug: str) -> dict[str, Any]:
     from steps import pipeline
 
@@ -260,12 +265,13 @@ def score(slug: str) -> dict[str, Any]:
     return summary
 
 
-@task
+@task(queue=DATABASE)
 def publish(slug: str) -> dict[str, Any]:
     from steps import pipeline, quality
 
     try:
-        summary = pipeline.publish(slug, run_id())
+        with no_worker_waiting():
+            summary = pipeline.publish(slug, run_id())
     except quality.Breach as breach:
         # the same candidates will not look better in a minute
         raise AirflowFailException(str(breach)) from None
@@ -277,7 +283,7 @@ def publish(slug: str) -> dict[str, Any]:
 
 
 # a CRM's bulk job may take its time
-@task(execution_timeout=timedelta(hours=2))
+@task(queue=VENDORS, execution_timeout=timedelta(hours=2))
 def writeback(slug: str) -> dict[str, Any]:
     from steps import pipeline
 
@@ -287,7 +293,7 @@ def writeback(slug: str) -> dict[str, Any]:
     return summary
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE)
+@task(queue=DATABASE, trigger_rule=TriggerRule.ALL_DONE)
 def conclude(slug: str, connectors: list[str]) -> None:
     from steps import pipeline
 

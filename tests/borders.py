@@ -138,7 +138,7 @@ ROOMS = {
     ),
     "cli": Room(
         place="cli",
-        may_import="typer click rich control steps warehouse sandbox httpx psutil psycopg starlette uvicorn",
+        may_import="typer click rich control steps warehouse sandbox httpx psutil psycopg redis starlette uvicorn",
         may_not={
             "connectors": "only a step opens credentials for a connector",
             "scoring dbt pandas numpy": "the command line is a thin door that must open at once",

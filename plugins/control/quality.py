@@ -70,9 +70,14 @@ class Run:
         return ", ".join([f"passed, {self.checked} expectations", *others])
 
 
+def pages() -> Path:
+    """Where the pages are that were made on this machine; on any other `clarity quality TENANT --pages` makes them."""
+    return home() / "quality"
+
+
 def pages_of(slug: str) -> Path:
     """Where the pages of a tenant's runs are."""
-    return home() / "quality" / slug
+    return pages() / slug
 
 
 def forget_pages(slug: str) -> None:

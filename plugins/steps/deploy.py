@@ -2,15 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from connectors import catalogue
 from steps import plan, project
 from warehouse import database, migrate
-from warehouse.errors import ClarityError
-from warehouse.home import project_root
+from warehouse.errors import ClarityError, NotNow
+from warehouse.home import home, locked, nobody, project_root
 
 Report = Callable[[str], None]
+
+# Machines are given new code one after the other.
+LOOK_AGAIN_AFTER = timedelta(seconds=30)
 
 
 def run(report: Report) -> None:
@@ -33,6 +37,27 @@ def ensure(report: Report) -> None:
         report("the database is up to date")
     else:
         run(report)
+
+
+def follow(report: Report = nobody) -> None:
+    """Have on this machine what runs go by, where another one deployed: made again from the project, which is the same.
+
+    Where it is not, nothing is made: plans of other models would write what nobody deployed.
+    """
+    with database.connect(database.registry_conninfo()) as registry:
+        mark = plan.mark(registry)
+    if mark is None:
+        raise ClarityError("nothing has been deployed to this database: run `clarity migrate`")
+    if mark != fingerprint():
+        raise NotNow(
+            "what was deployed to this database is not the code of this machine: start it with the code that was"
+            " deployed, or run `clarity migrate` to deploy this",
+            datetime.now(UTC) + LOOK_AGAIN_AFTER,
+        )
+    with locked(home() / "follow.lock", report):
+        if not plan.is_followed(mark):
+            report("making dbt's plans")
+            project.follow(mark)
 
 
 def fingerprint() -> str:
@@ -60,9 +85,7 @@ def _sources() -> Iterator[Path]:
 def _deployed() -> str | None:
     try:
         with database.connect(database.owner_conninfo(), newest_key_only=True) as owner:
-            row = owner.execute("select obj_description(to_regnamespace('control'), 'pg_namespace')").fetchone()
+            return plan.mark(owner)
     except ClarityError:
         # a database that does not know the owner, or knows it by an older key, has had no deployment by this platform
         return None
-    text = str(row[0]) if row and row[0] else ""
-    return text.removeprefix("deployed ") or None

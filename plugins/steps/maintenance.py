@@ -31,7 +31,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from control import access, clerk, registry, settings, tables
+from control import access, clerk, quality, registry, settings, tables
 from control.registry import TenantEntry
 from steps import plan, quality_pages
 from steps.score_rules import Rules
@@ -46,6 +46,7 @@ BATCH = 20_000
 PATIENCE = 5.0
 # vendors repeat a webhook for a week at most
 WEBHOOKS_KNOWN_FOR_DAYS = 30
+WORKERS_ANSWERS_DAYS = 2
 # nobody writes a file that long
 DRAFT_HOURS = 24
 TASK_LOG_DAYS = 90
@@ -123,15 +124,21 @@ def run(
         done.removed["control.clerk_events"] += clerk.forget_events(
             older_than_days=WEBHOOKS_KNOWN_FOR_DAYS, dry_run=dry_run
         )
-        for place in _left_behind({tenant.slug for tenant in everybody}):
-            done.files.append(str(place.relative_to(home())))
-            if not dry_run:
-                _remove(place)
+        done.removed["celery_taskmeta"] += _forget_workers_answers(dry_run)
+        done.files += sweep({tenant.slug for tenant in everybody}, dry_run=dry_run)
     done.removed = +done.removed
     done.seconds = time.monotonic() - started
     if failures:
         raise ClarityError(f"maintenance is not complete. {'; '.join(failures)}")
     return done.as_dict()
+
+
+def sweep(slugs: set[str], *, dry_run: bool = False) -> list[str]:
+    """Clear away what was left behind on this machine's disk, and what it keeps of tenants that are gone."""
+    found = list(_left_behind(slugs))
+    for place in () if dry_run else found:
+        _remove(place)
+    return [str(place.relative_to(home())) for place in found]
 
 
 def _is_at_work(tenant: TenantEntry) -> bool:
@@ -255,6 +262,20 @@ def _read_by_all(connection: psycopg.Connection, tenant_id: str) -> dict[str, in
     return {str(table): int(seq) for table, seq in rows}
 
 
+def _forget_workers_answers(dry_run: bool) -> int:
+    """Workers on other machines note in Airflow's database how each task ended; soon after nobody asks for it."""
+    with database.connect(database.airflow_url(driver="postgresql"), application="maintenance") as airflow:
+        if airflow.execute("select to_regclass('celery_taskmeta')").fetchone() == (None,):
+            return 0
+        forgotten = airflow.execute(
+            "delete from celery_taskmeta where date_done < (now() at time zone 'UTC') - make_interval(days => %s)",
+            [WORKERS_ANSWERS_DAYS],
+        ).rowcount
+        if dry_run:
+            airflow.rollback()
+        return forgotten
+
+
 # ── what lies about on the disk ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -263,6 +284,8 @@ def _left_behind(slugs: set[str]) -> Iterator[Path]:
     for draft in (*plan.folder().glob("draft-*"), *home().glob(".*.json.*"), *home().glob("registry.*")):
         if draft.name != "registry.json" and _is_older(draft, hours=DRAFT_HOURS):
             yield draft
+    pages = (folder for folder in sorted(quality.pages().glob("*")) if folder.is_dir() and folder.name not in slugs)
+    yield from pages
     logs = home() / "airflow" / "logs"
     for folder in sorted(logs.glob(f"{LOGS_OF_A_DAG}*")):
         dag_id = folder.name.removeprefix(LOGS_OF_A_DAG)

@@ -9,12 +9,13 @@ import hashlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
+import psycopg
 
 from warehouse.errors import ClarityError
 from warehouse.home import home, project_root
@@ -78,6 +79,8 @@ class Deployment:
     # of the macros and seeds: models carry a digest of their own in the manifest
     code: str
     form: str
+    # what the database said of itself when this machine followed another one's deployment
+    mark: str | None = field(default=None, compare=False)
 
 
 def of(variables: Mapping[str, Any], conninfo: str) -> Plan:
@@ -96,29 +99,47 @@ def of(variables: Mapping[str, Any], conninfo: str) -> Plan:
 
 
 def deployed() -> Deployment:
-    try:
-        there = Deployment(**orjson.loads((folder() / "deployed.json").read_bytes()))
-    except (FileNotFoundError, TypeError):
-        there = None
-    if there is None or there.form != _form():
-        raise ClarityError("dbt has not been deployed to this machine by this code: run `clarity migrate`")
-    return there
+    """What this machine goes by. A machine that has nothing yet makes it: workers share no disk with who deployed."""
+    if there := _kept():
+        return there
+    from steps import deploy  # takes a second
+
+    deploy.follow()
+    if there := _kept():
+        return there
+    raise ClarityError("what was deployed can't be kept on this machine: free its disk")
+
+
+def keep_up(connection: psycopg.Connection) -> None:
+    """Have a machine that followed a deployment follow the next one too; the machine that deploys is asked nothing."""
+    there = _kept()
+    if there and there.mark and there.mark != mark(connection):
+        from steps import deploy  # takes a second
+
+        deploy.follow()
+
+
+def mark(connection: psycopg.Connection) -> str | None:
+    """What was deployed to this database, as `clarity migrate` wrote it on the schema."""
+    row = connection.execute("select obj_description(to_regnamespace('control'), 'pg_namespace')").fetchone()
+    return str(row[0]).removeprefix("deployed ") if row and row[0] else None
 
 
 def is_deployed() -> bool:
-    """Whether what was deployed from this machine is the project as it is now."""
-    try:
-        return deployed() == as_it_is()
-    except ClarityError:
-        return False
+    """Whether what this machine goes by is the project as it is now."""
+    return _kept() == as_it_is()
+
+
+def is_followed(mark: str) -> bool:
+    """The same, and for what the database says of itself; of what was deployed from here that is known."""
+    there = _kept()
+    return there is not None and there == as_it_is() and there.mark in (None, mark)
 
 
 def switch_to(new: Deployment) -> None:
     """From here on runs go by this deployment. What the one before left stays, for runs that have just begun."""
-    try:
-        kept = {new.fingerprint, deployed().fingerprint}
-    except ClarityError:
-        kept = {new.fingerprint}
+    before = _kept()
+    kept = {new.fingerprint, before.fingerprint if before else new.fingerprint}
     keep(folder() / "deployed.json", orjson.dumps(new))
     for file in (*folder().glob("plan-*"), *folder().glob("manifest-*")):
         if file.stem.split("-")[1] not in kept:
@@ -147,6 +168,15 @@ def keep(file: Path, content: bytes) -> None:
     draft = file.with_name(f"draft-{os.getpid()}-{threading.get_ident()}")
     draft.write_bytes(content)
     draft.replace(file)
+
+
+def _kept() -> Deployment | None:
+    """What this machine has, in the form that this code understands."""
+    try:
+        there = Deployment(**orjson.loads((folder() / "deployed.json").read_bytes()))
+    except (FileNotFoundError, TypeError):
+        return None
+    return there if there.form == _form() else None
 
 
 def _form() -> str:

@@ -11,6 +11,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -66,6 +67,15 @@ def deploy(report: Report) -> None:
     plan.switch_to(new)
     plan.of(rules.of_nobody(), database.owner_conninfo())
     report(f"dbt: {sum(isinstance(node, ModelNode) for node in parsed.nodes.values())} models are in place")
+
+
+def follow(mark: str) -> None:
+    """Have here what another machine deployed from the same project. Nothing is said to the database but questions."""
+    new = replace(plan.as_it_is(), mark=mark)
+    with session(database.registry_conninfo()):
+        plan.keep(_manifest_file(new), packed(parse(plan.folder() / "deploy")))
+    plan.switch_to(new)
+    plan.of(rules.of_nobody(), database.conninfo_in_force(database.platform_login(database.REGISTRY)))
 
 
 def work_out(variables: Mapping[str, Any], conninfo: str) -> Plan:

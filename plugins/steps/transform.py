@@ -100,6 +100,7 @@ def tables(slug: str, select: Sequence[str]) -> list[str]:
 
 def _plan_of(tenant_id: str) -> Plan:
     with database.run_session(tenant_id, application="transform") as connection:
+        plan.keep_up(connection)
         in_force = rules.variables(connection, tenant_id)
     return plan.of(in_force, database.conninfo_in_force(database.run_login(tenant_id)))
 

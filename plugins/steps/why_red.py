@@ -17,7 +17,7 @@ from control import access, registry
 from control.registry import TenantEntry
 from warehouse import database
 from warehouse.errors import MisuseError
-from warehouse.home import home
+from warehouse.home import home, setting
 
 # in the order of the data; what fails first is the cause, what comes after it did not happen
 STAGES = ("extract", "transform", "score", "quality", "publish", "writeback")
@@ -30,6 +30,7 @@ REFRESHED_BY = {
 DAGS = ("pipeline__", "rescore__")
 RUN_IDS = ("scheduled__", "manual__", "backfill__", "asset_triggered__")
 KILLED = "its log ends without an error: its process was killed, or its machine went away"
+ELSEWHERE = "its log is on the disk of the worker that ran it, or gone with it: the task's page in Airflow asks there"
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,9 @@ def _failures(connection: psycopg.Connection, tenant_id: str, dag_id: str, run_i
         found = [Failure(task, said) for task, said in by_ours.items()]
     else:
         tasks = [_Task(*row) for row in rows]
+        silent = ELSEWHERE if setting("CLARITY_EXECUTOR") == "celery" else KILLED
         found = [
-            Failure(task.name, _last_error(dag_id, run_id, task) or by_ours.get(task.name) or KILLED) for task in tasks
+            Failure(task.name, _last_error(dag_id, run_id, task) or by_ours.get(task.name) or silent) for task in tasks
         ]
     return sorted(found, key=lambda each: (_place(each.stage), each.task))
 

@@ -9,7 +9,6 @@ replaced, logins that still have the password of an older one are let in with th
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from warehouse import keys, server
 from warehouse.errors import ClarityError, MisuseError
-from warehouse.home import secret
+from warehouse.home import secret, setting
 
 URL_VARIABLE = "CLARITY_DATABASE_URL"
 CONNECT_TIMEOUT = 10
@@ -41,7 +40,7 @@ class Login:
 
 
 def is_embedded() -> bool:
-    return not os.environ.get(URL_VARIABLE)
+    return setting(URL_VARIABLE) is None
 
 
 def ensure_up() -> None:
@@ -51,7 +50,8 @@ def ensure_up() -> None:
 
 
 def _admin_parameters() -> dict[str, Any]:
-    if is_embedded():
+    external = setting(URL_VARIABLE)
+    if external is None:
         address = server.address()
         return {
             "host": address.host,
@@ -61,7 +61,7 @@ def _admin_parameters() -> dict[str, Any]:
             "dbname": "clarity",
         }
     try:
-        parameters = conninfo_to_dict(os.environ[URL_VARIABLE])
+        parameters = conninfo_to_dict(external)
     except psycopg.ProgrammingError:
         # the driver's message would repeat the URL, password included
         raise MisuseError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from warehouse.errors import ClarityError
+from warehouse.errors import ClarityError, MisuseError
 
 Report = Callable[[str], None]
 """Takes one line about progress, for whoever is waiting."""
@@ -43,6 +43,26 @@ def home() -> Path:
 def is_ours(folder: Path) -> bool:
     """Whether this home was empty when the platform moved in, so that its permissions are the platform's to set."""
     return (folder / _CLAIM).is_file()
+
+
+def setting(name: str) -> str | None:
+    """What the environment says, else the file that NAME_FILE names: where containers find their secrets.
+
+    None without either; empty is as good as not said, for a file it is a mistake.
+    """
+    value, place = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if not place:
+        return value or None
+    if value:
+        raise MisuseError(f"{name} and {name}_FILE are both set: leave one out")
+    try:
+        content = Path(place).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise MisuseError(f"{name}_FILE names {place}, which can't be read: {reason}") from None
+    if not content:
+        raise MisuseError(f"{name}_FILE names {place}, which is empty: put the value into it, alone")
+    return content
 
 
 def secret(name: str) -> str:

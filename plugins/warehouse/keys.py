@@ -1,8 +1,9 @@
 """The platform's keys: what seals credentials and what the platform's own passwords are derived from.
 
 CLARITY_ENCRYPTION_KEYS holds `id:key` pairs, comma-separated, newest first; CONNECTOR_ENCRYPTION_KEY is accepted for a
-single one, under the id `env`. Without either, a random key is made once and kept in CLARITY_HOME, under the id `home`:
-right for one machine, not for several.
+single one, under the id `env`. Either may lie in a file, which CLARITY_ENCRYPTION_KEYS_FILE or
+CONNECTOR_ENCRYPTION_KEY_FILE then names. Without any, a random key is made once and kept in CLARITY_HOME, under the id
+`home`: right for one machine, not for several.
 
 A key is replaced without downtime in four steps, each on all machines before the next:
 
@@ -17,12 +18,11 @@ One machine alone can begin with the second.
 import base64
 import hashlib
 import hmac
-import os
 import re
 from dataclasses import dataclass, field
 
 from warehouse.errors import MisuseError
-from warehouse.home import secret
+from warehouse.home import secret, setting
 
 KEYS_VARIABLE = "CLARITY_ENCRYPTION_KEYS"
 SINGLE_KEY_VARIABLE = "CONNECTOR_ENCRYPTION_KEY"
@@ -39,10 +39,10 @@ class Key:
 
 def keyring() -> list[Key]:
     """All keys in force, the one to use for new things first."""
-    several = os.environ.get(KEYS_VARIABLE)
+    several = setting(KEYS_VARIABLE)
     if several:
         return _distinct([_parse(pair) for pair in several.split(",")])
-    single = os.environ.get(SINGLE_KEY_VARIABLE)
+    single = setting(SINGLE_KEY_VARIABLE)
     if single:
         return [_key("env", single, SINGLE_KEY_VARIABLE)]
     return [_key("home", secret("encryption_key"), "the key in CLARITY_HOME")]

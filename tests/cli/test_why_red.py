@@ -84,6 +84,14 @@ def test_the_first_in_the_order_of_the_data_is_the_cause_and_says_what_its_last_
     assert found.next == f"clarity connector test {scored.slug} files"
 
 
+def test_a_task_of_a_worker_on_another_machine_is_not_taken_for_killed(
+    scored: Tenant, airflow: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLARITY_EXECUTOR", "celery")
+    run = red(airflow, scored, ("score", -1, ""))
+    assert why_red.run(run, actor=OPERATOR).failures == [why_red.Failure("score", why_red.ELSEWHERE)]
+
+
 def test_a_tenant_a_dag_or_a_bare_run_id_means_the_same_red_run(scored: Tenant, airflow: psycopg.Connection) -> None:
     run = red(airflow, scored, ("publish", -1, ""))
     for named in (run, scored.slug, f"pipeline__{scored.slug}", run.partition("/")[2]):

@@ -103,6 +103,15 @@ def test_every_task_is_retried_soon_and_can_not_run_for_ever(
             assert task.execution_timeout <= timedelta(hours=2), task
 
 
+def test_every_task_goes_to_a_queue_that_workers_take(
+    parse: "Callable[[], DagBag]", tenants: list[TenantEntry]
+) -> None:
+    queues = {task.task_id: task.queue for dag in parse().dags.values() for task in dag.tasks}
+    assert set(queues.values()) == set(airflow_env.QUEUES)
+    # what leaves the house needs the way out; nothing else does
+    assert {task for task, queue in queues.items() if queue == "extract"} == {"extract", "writeback", "provision"}
+
+
 def test_no_dag_catches_up_or_overtakes_itself(parse: "Callable[[], DagBag]", tenants: list[TenantEntry]) -> None:
     for dag in parse().dags.values():
         assert dag.catchup is False
@@ -410,6 +419,20 @@ def test_only_the_scheduler_loads_the_big_libraries_before_it_forks(airflow: Non
             "print('numpy' in sys.modules and 'pandas' in sys.modules)",
         )
         assert loaded == expected, component
+
+
+def test_with_workers_on_other_machines_it_is_these_who_fork_tasks(airflow: None) -> None:
+    cases = {
+        ("scheduler", "LocalExecutor"): True,
+        ("scheduler", "CeleryExecutor"): False,
+        ("celery worker", "CeleryExecutor"): True,
+        ("api-server", "CeleryExecutor"): False,
+    }
+    told = _run_in_airflow(
+        "import airflow, airflow_local_settings as ours",
+        f"print([ours.forks_tasks(['airflow', *words.split()], executor) for words, executor in {list(cases)}])",
+    )
+    assert told == str(list(cases.values()))
 
 
 def test_airflow_registers_none_of_our_libraries_under_a_bare_name(airflow: None) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from warehouse import database, keys
 from warehouse import home as home_module
-from warehouse.errors import ClarityError
-from warehouse.home import home, locked, project_root, secret, write_private
+from warehouse.errors import ClarityError, MisuseError
+from warehouse.home import home, locked, project_root, secret, setting, write_private
 
 for_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as several OS users")
 
@@ -204,3 +205,51 @@ def test_a_home_that_is_not_writeable_is_refused(clarity_home: Path) -> None:
     with pytest.raises(ClarityError, match="is not writeable"):
         home()
     clarity_home.chmod(0o700)
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "database_url"
+    monkeypatch.delenv("CLARITY_DATABASE_URL", raising=False)
+    monkeypatch.setenv("CLARITY_DATABASE_URL_FILE", str(file))
+    return file
+
+
+def test_a_setting_may_lie_in_a_file_that_the_environment_names(secret_file: Path) -> None:
+    secret_file.write_text("postgresql://somebody:hidden@elsewhere/gtm\n", encoding="utf-8")
+    assert setting("CLARITY_DATABASE_URL") == "postgresql://somebody:hidden@elsewhere/gtm"
+    assert not database.is_embedded()
+    assert "host=elsewhere" in database.owner_conninfo()
+
+
+def test_a_setting_that_nobody_gave_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLARITY_DATABASE_URL", "")
+    assert setting("CLARITY_DATABASE_URL") is None
+    assert database.is_embedded()
+
+
+def test_a_secret_file_that_is_not_there_is_named(secret_file: Path) -> None:
+    with pytest.raises(MisuseError, match=rf"^CLARITY_DATABASE_URL_FILE names {secret_file}, which can't be read: No "):
+        database.is_embedded()
+
+
+def test_an_empty_secret_file_is_refused_where_an_empty_variable_is_none(secret_file: Path) -> None:
+    secret_file.write_text("\n", encoding="utf-8")
+    with pytest.raises(MisuseError, match="which is empty: put the value into it, alone"):
+        setting("CLARITY_DATABASE_URL")
+
+
+def test_a_setting_said_twice_is_refused_without_repeating_it(
+    secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret_file.write_text("one", encoding="utf-8")
+    monkeypatch.setenv("CLARITY_DATABASE_URL", "postgresql://u:hidden@elsewhere/gtm")
+    with pytest.raises(MisuseError, match="_URL and CLARITY_DATABASE_URL_FILE are both set: leave one out"):
+        setting("CLARITY_DATABASE_URL")
+
+
+def test_the_platforms_keys_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"new:{'n' * 40},old:{'o' * 40}\n", encoding="utf-8")
+    monkeypatch.setenv("CLARITY_ENCRYPTION_KEYS_FILE", str(file))
+    assert [key.id for key in keys.keyring()] == ["new", "old"]
