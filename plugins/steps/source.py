@@ -30,8 +30,12 @@ class Source:
     def connect(self) -> Connector:
         """Raises Fatal if the configuration is wrong."""
         config = self._opened[-1].config
-        acquaintances = Acquaintances(self.tenant_id, self.id)
-        return catalogue.connect(self.type, config, self._renew, self._consent, acquaintances)
+        if catalogue.is_behind_consent(self.type):
+            return catalogue.connect(self.type, config, self._renew, self._consent)
+        if catalogue.asks_about_people(self.type):
+            acquaintances = Acquaintances(self.tenant_id, self.id)
+            return catalogue.connect(self.type, config, self._renew, acquaintances=acquaintances)
+        return catalogue.connect(self.type, config, self._renew)
 
     def redacted(self, text: str) -> str:
         """What a vendor says, as it may stand in logs and tables: its library may repeat whatever it was given."""

@@ -12,7 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from connectors import catalogue
-from connectors.contract import Connector, Consent, Health, Page, Record, Rejected, Renew, State, Stream
+from connectors.contract import Acquaintances, Connector, Consent, Health, Page, Record, Rejected, Renew, State, Stream
 from control import consent
 from steps import extract, provision
 from tests.conftest import Tenant
@@ -115,9 +115,13 @@ def scripted(script: Script) -> Iterator[None]:
     really_connect = catalogue.connect
 
     def connect(
-        name: str, config: Mapping[str, Any], renew: Renew | None = None, consent: Consent | None = None
+        name: str,
+        config: Mapping[str, Any],
+        renew: Renew | None = None,
+        consent: Consent | None = None,
+        acquaintances: Acquaintances | None = None,
     ) -> Connector:
-        return _Scripted(really_connect(name, config, renew, consent), script)
+        return _Scripted(really_connect(name, config, renew, consent, acquaintances), script)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalogue, "connect", connect)
