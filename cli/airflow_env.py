@@ -114,7 +114,7 @@ def choose_port() -> int:
     """
     remembered = _port_file()
     wishes = [int(remembered.read_text())] if remembered.exists() else []
-    chosen = next(candidate for candidate in [*wishes, PREFERRED_PORT, 0] if candidate == 0 or _is_free(candidate))
+    chosen = next(candidate for candidate in [*wishes, PREFERRED_PORT, 0] if candidate == 0 or is_free(candidate))
     if chosen == 0:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
@@ -363,7 +363,7 @@ def _port_file() -> Path:
     return home() / "airflow-port"
 
 
-def _is_free(candidate: int) -> bool:
+def is_free(candidate: int) -> bool:
     with socket.socket() as probe:
         # A port that our last API server closed a moment ago lingers in TIME_WAIT; it is free all the same.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

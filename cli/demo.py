@@ -1,7 +1,7 @@
-"""`clarity demo`: three tenants, from exported files to scores in a browser, in the real Airflow.
+"""`clarity demo`: three tenants, from their vendors and files to scores in a browser, in the real Airflow.
 
 The demo's world has a clock of its own, set on the day it is first run: run again, nothing has changed and nothing is
-written. `clarity demo advance DAYS` lets time pass in it.
+written. `clarity demo advance DAYS` lets time pass in it. The vendors are stand-ins, up for as long as Airflow is.
 """
 
 import json
@@ -17,11 +17,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from cli import airflow_env, platform
+from cli import airflow_env, platform, vendors
 from cli.airflow_api import SETTLED, Airflow
 from cli.context import Context, console
-from control import bi_users, registry
-from sandbox import companies
+from control import bi_users, consent, registry
+from sandbox import companies, demo_vendors
 from sandbox.demo_tenants import DEMO_TENANTS, DemoTenant
 from steps import provision
 from warehouse import database
@@ -64,10 +64,11 @@ def advance(
 def _run(here: Context, today: date) -> None:
     began = time.monotonic()
     with platform.progress(here) as report:
+        plan = vendors.plan(demo_vendors.places(), today)
         address = platform.start(report)
         for tenant in DEMO_TENANTS:
             report(f"making {tenant.name}")
-            _provision(tenant, today, here.actor)
+            _provision(tenant, plan, here.actor)
     _set_clock(today)
     # a world that is asleep is scored as of today all the same: signals decay while nobody looks
     runs = _score_all(here, max(today, _today()))
@@ -80,14 +81,24 @@ def _run(here: Context, today: date) -> None:
     _show_doors(address, time.monotonic() - began)
 
 
-def _provision(tenant: DemoTenant, today: date, actor: str) -> None:
-    folder = home() / "demo" / tenant.slug
-    _write_world(folder, tenant, today)
+def _provision(tenant: DemoTenant, plan: vendors.Plan, actor: str) -> None:
+    first, today = (date.fromisoformat(plan.days[place]) for place in (0, -1))
     known = {entry.slug: entry.id for entry in registry.tenants()}
     tenant_id = known.get(tenant.slug) or provision.create_tenant(
         tenant.name, tenant.slug, actor=actor, timezone=tenant.timezone
     )
-    provision.add_connector(tenant_id, "files", {"folder": str(folder)}, actor=actor)
+    for source in tenant.sources:
+        if source == "files":
+            folder = home() / "demo" / tenant.slug
+            _write_world(folder, tenant, today)
+            config: dict[str, Any] = {"folder": str(folder)}
+        else:
+            config = demo_vendors.connector_config(source, plan.ports[f"{tenant.slug}/{source}"])
+        provision.add_connector(tenant_id, source, config, actor=actor)
+    if "o365" in tenant.sources:
+        # whose mail may be read, and what was said in meetings, is for somebody to decide; here it is the demo
+        consent.accept_dpa(tenant_id, "the demo", actor=actor)
+        consent.allow_domains(tenant_id, demo_vendors.domains(tenant, first), actor=actor)
     provision.set_scoring_config(tenant_id, "fit", tenant.ideal_customer.fit_config(), actor=actor)
 
 
@@ -109,7 +120,11 @@ def _score_all(here: Context, as_of: date) -> dict[str, str]:
     with platform.progress(here) as report:
         report("waiting for Airflow to find the three tenants")
         _wait(
-            lambda: all(airflow.has_dag(dag, tag="source:files") for dag in dags.values()),
+            lambda: all(
+                airflow.has_dag(dags[tenant.slug], tag=f"source:{source}")
+                for tenant in DEMO_TENANTS
+                for source in tenant.sources
+            ),
             DAG_PATIENCE_SECONDS,
             "find the demo's DAGs",
         )
@@ -167,7 +182,8 @@ def _bi_login(tenant: DemoTenant) -> Login:
 
 
 def _show(tenant: DemoTenant, accounts: list[dict[str, Any]]) -> None:
-    console.print(f"\n[bold]{escape(tenant.name)}[/bold] [dim]{escape(tenant.about)}[/dim]", soft_wrap=True)
+    reads = f"{escape(tenant.about)}; read from {', '.join(tenant.sources)}"
+    console.print(f"\n[bold]{escape(tenant.name)}[/bold] [dim]{reads}[/dim]", soft_wrap=True)
     for account in accounts:
         colour = TIER_COLOURS[account["tier"]]
         fit = "unknown" if account["fit"] is None else f"{account['fit']:.0f}"

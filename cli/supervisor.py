@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from cli import airflow_env, broker, processes
+from cli import airflow_env, broker, processes, vendors
 from cli.processes import Record
 from warehouse import database, server
 from warehouse.errors import ClarityError, MisuseError
@@ -114,6 +114,7 @@ def status() -> list[ComponentState]:
         *_state_of_redis(),
         _state_of_supervisor(),
         *(_state_of(name, processes.recorded(name), health, supervised) for name in COMPONENTS),
+        *_state_of_vendors(supervised),
     ]
 
 
@@ -134,7 +135,7 @@ def _supervisor_lives() -> bool:
 
 def _clear_leftovers(report: Report) -> None:
     """End what a killed supervisor left behind, so that nothing runs twice."""
-    for name in (SUPERVISOR, MIGRATION, *COMPONENTS):
+    for name in (SUPERVISOR, MIGRATION, *COMPONENTS, vendors.NAME):
         if record := processes.recorded(name):
             if leftovers := processes.family(record):
                 report(f"ending what was left of {name}")
@@ -168,7 +169,7 @@ def _await_health(report: Report) -> None:
             return
         if not _supervisor_lives():
             raise ClarityError(f"Airflow did not start. {_last_words(SUPERVISOR)}")
-        for name in COMPONENTS:
+        for name in (*COMPONENTS, vendors.NAME):
             if record := processes.recorded(name):
                 deaths = record.restarts - restarts_before.setdefault(name, record.restarts)
                 if deaths >= GIVE_UP_AFTER_DEATHS:
@@ -241,6 +242,17 @@ def _state_of(name: str, record: Record | None, health: dict[str, Any] | None, s
     state, detail = _judge(name, record, health)
     again = f", restarted {record.restarts} times" if record.restarts else ""
     return ComponentState(name, state, detail + again, record.pid, record.since)
+
+
+def _state_of_vendors(supervised: bool) -> list[ComponentState]:
+    """Those of the demo, where there is one."""
+    if vendors.command() is None:
+        return []
+    state = _state_of(vendors.NAME, processes.recorded(vendors.NAME), None, supervised)
+    if state.pid is None:
+        return [state]
+    silence = vendors.who_is_silent(state.pid)
+    return [replace(state, state=state.state if silence else "running", detail=silence or "answer")]
 
 
 def _judge(name: str, record: Record, health: dict[str, Any] | None) -> tuple[State, str]:
@@ -353,6 +365,7 @@ class Watched:
 class Supervisor:
     def __init__(self) -> None:
         self.components = [Watched(name, _airflow(*arguments)) for name, arguments in COMPONENTS.items()]
+        self.vendors: Watched | None = None
         self.stop = threading.Event()
         self.look_at_database_at = 0.0
         self.database_failures = 0
@@ -368,6 +381,7 @@ class Supervisor:
             if self.database_is_up():
                 for component in self.components:
                     component.tend()
+                self.tend_vendors()
         self.shut_down()
 
     def migrate(self) -> None:
@@ -386,6 +400,19 @@ class Supervisor:
             raise ClarityError(f"Airflow's database can't be migrated. {_last_words(MIGRATION)}")
         if code == 0:
             _remember_schema()
+
+    def tend_vendors(self) -> None:
+        """The demo's vendors run where there is a demo; those of another day give way."""
+        command = vendors.command()
+        if self.vendors and self.vendors.command != command:
+            self.vendors.ask_to_end()
+            _wait_until(self.vendors.has_ended, API_MAY_END_WITHIN)
+            self.vendors.bury()
+            self.vendors = None
+        if command and self.vendors is None:
+            self.vendors = Watched(vendors.NAME, command)
+        if self.vendors:
+            self.vendors.tend()
 
     def database_is_up(self) -> bool:
         """Looks every 2 seconds, and starts the embedded server again if it died."""
@@ -407,9 +434,10 @@ class Supervisor:
         return self.database_failures == 0
 
     def shut_down(self) -> None:
-        """The API server goes last: a task that is ending reports to it."""
+        """The API server goes last, for a task that is ending reports to it, and with it whoever such a task reads."""
         api_server, *others = self.components
-        for group, patience in ((others, TASKS_MAY_END_WITHIN), ([api_server], API_MAY_END_WITHIN)):
+        last = [api_server, *([self.vendors] if self.vendors else [])]
+        for group, patience in ((others, TASKS_MAY_END_WITHIN), (last, API_MAY_END_WITHIN)):
             for component in group:
                 component.ask_to_end()
             _wait_until(partial(_have_ended, group), patience)

@@ -69,9 +69,12 @@ def webhooks(
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), backlog=WAITING)
+        listening = socket.create_server((host, port), backlog=WAITING)
     except OSError as error:
         raise ClarityError(f"{host}:{port} can't be listened at: {error.strerror}. Name another with --port") from None
+    # whom it accepts inherits this: an answer in two pieces would wait 40 ms for the first to be acknowledged
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 class Receiver:

@@ -1,9 +1,10 @@
 """`python -m sandbox salesforce` (customerio, fathom): a vendor that is not there, for people and other processes."""
 
 import argparse
+from pathlib import Path
 from threading import Event
 
-from sandbox import clerk, customerio, delivrai, fathom, graph
+from sandbox import clerk, customerio, delivrai, demo_vendors, fathom, graph
 from sandbox.customerio import Workspace
 from sandbox.delivrai import Index
 from sandbox.fathom import Studio
@@ -70,11 +71,15 @@ def main(arguments: list[str] | None = None) -> None:
         each.add_argument("--faults", type=float, default=0.0, help="share of the requests that go wrong, 0 to 1")
     salesforce.add_argument("--tasks", type=int, default=0, help="so many tasks on top of those that were really done")
     salesforce.add_argument("--budget", type=int, default=100_000, help="calls per day")
+    demo = vendors.add_parser("demo", help="all vendors of the demo's tenants, where its plan says")
+    demo.add_argument("--plan", type=Path, required=True)
+    demo.add_argument("--day", required=True, help="the last day of the plan")
     chosen = parser.parse_args(arguments)
     stands = {
         "clerk": _clerk,
         "customerio": _customerio,
         "delivrai": _delivrai,
+        "demo": _demo,
         "fathom": _fathom,
         "graph": _graph,
         "salesforce": _salesforce,
@@ -85,6 +90,11 @@ def main(arguments: list[str] | None = None) -> None:
 def _clerk(chosen: argparse.Namespace) -> None:
     with clerk.serve(port=chosen.port) as served:
         _stand("Clerk", served.url)
+
+
+def _demo(chosen: argparse.Namespace) -> None:
+    with demo_vendors.stand(chosen.plan):
+        _stand("The demo", str(chosen.plan))
 
 
 def _fathom(chosen: argparse.Namespace) -> None:

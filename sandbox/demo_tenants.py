@@ -31,6 +31,8 @@ class DemoTenant:
     seed: int
     accounts: int
     market: Market
+    # what it reads, by the names of the connectors
+    sources: tuple[str, ...]
 
 
 DEMO_TENANTS = (
@@ -60,6 +62,7 @@ DEMO_TENANTS = (
             ),
             typical_employees=250,
         ),
+        sources=("salesforce", "customerio", "o365", "fathom", "delivrai"),
     ),
     DemoTenant(
         name="Lastenquell Plattform",
@@ -84,6 +87,7 @@ DEMO_TENANTS = (
             typical_employees=600,
             activities_per_year=6_000,
         ),
+        sources=("salesforce", "customerio", "o365"),
     ),
     DemoTenant(
         name="Ferrowick Clinic Supply",
@@ -99,5 +103,6 @@ DEMO_TENANTS = (
             industries=("Healthcare", "Healthcare", "Dental", "Veterinary", "Pharmaceuticals", "Education"),
             typical_employees=70,
         ),
+        sources=("files",),
     ),
 )

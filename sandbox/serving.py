@@ -17,6 +17,8 @@ def at_a_port(
 ) -> Iterator[str]:
     """The address at 127.0.0.1 where the app answers until the block is left. With a certificate it speaks TLS."""
     listening = socket.create_server(("127.0.0.1", port))
+    # whom it accepts inherits this: an answer in two pieces would wait 40 ms for the first to be acknowledged
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

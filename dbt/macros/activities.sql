@@ -220,5 +220,7 @@
         on
             moved.tenant_id = present.tenant_id
             and moved.id = present.account_id
-    where moved.entity = 'account' and present.person_id is null
+    where
+        moved.entity = 'account'
+        and (present.person_id is null or starts_with(present.person_ref, 'name:'))
 {%- endmacro %}

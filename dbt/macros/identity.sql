@@ -137,6 +137,32 @@
 {%- endmacro %}
 
 
+{#
+    Whoever is known by a name alone, within a company, as the key that canonical.people has: its words without case,
+    accents and order, and without what stands in brackets. One word is nobody's name, and its key has no person.
+#}
+{% macro person_by_name(name) -%}
+    'name:' || coalesce((
+        select md5(string_agg(words.word, ' ' order by words.word))
+        from
+            regexp_split_to_table(
+                replace(
+                    translate(
+                        lower(
+                            regexp_replace(
+                                normalize(regexp_replace({{ name }}, '\([^)]*\)', ' ', 'g'), nfkd),
+                                '[\u0300-\u036f]', '', 'g'
+                            )
+                        ), 'øłđ', 'old'
+                    ), 'ß', 'ss'
+                ), '[][\s.,;:''"’‘`´()/_-]+'
+            ) as words (word)
+        where words.word <> ''
+        having count(*) > 1
+    ), '')
+{%- endmacro %}
+
+
 {# The company of an address, by its registered domain: of several with one domain, the one that was known first. #}
 {% macro account_by_domain(email) -%}
     'domain:' || {{ email_domain_in(email) }}

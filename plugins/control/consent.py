@@ -70,6 +70,13 @@ PURGE_RECORDINGS = {
     "quality.quarantine (recordings)": """
         delete from {table} where tenant_id = %(tenant)s and connector = 'fathom'
         and (stream = 'transcripts' or record ?| array['transcript', 'default_summary'])""",
+    # that somebody spoke is told by the transcript alone
+    "quality.failures (speakers)": """
+        delete from {table} where tenant_id = %(tenant)s and failed_row ->> 'source' = 'fathom'
+        and failed_row ->> 'stream' = 'fathom__transcripts'""",
+    "canonical.activities (speakers)": """
+        delete from {table} where tenant_id = %(tenant)s and source = 'fathom'
+        and external_id like 'fathom:%%:speaker:%%'""",
     "canonical.fathom_meetings (emptied)": """
         update {table} set transcript_json = null, summary_text = null, sentiment_score = null
         where tenant_id = %(tenant)s

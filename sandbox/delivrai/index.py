@@ -43,7 +43,13 @@ class Index:
     """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
 
     def __init__(
-        self, seed: int = 1, accounts: int = 20, *, today: date = TODAY, activities_per_year: int | None = None
+        self,
+        seed: int = 1,
+        accounts: int = 20,
+        *,
+        today: date = TODAY,
+        activities_per_year: int | None = None,
+        market: Market | None = None,
     ) -> None:
         self.seed, self.lock = seed, RLock()
         self.now = datetime.combine(today, time(), UTC)
@@ -61,7 +67,7 @@ class Index:
             accounts,
             today,
             since=today - HISTORY,
-            market=Market(activities_per_year=activities_per_year or accounts * 60),
+            market=market or Market(activities_per_year=activities_per_year or accounts * 60),
         )
         self._build()
 

@@ -1,11 +1,12 @@
 """The recordings that a seller's Fathom has made, derived from the same facts as every other system's view.
 
-Whoever attended a meeting by the world's account was invited and spoke; beside them a seller, now and then somebody who
-was invited and did not come, and a tablet that nobody is. Transcripts are there two hours after a meeting, summaries
-after four.
+Whoever attended a meeting by the world's account was invited and spoke; beside them a seller, now and then a colleague
+who was invited and did not come, and a tablet that nobody is. Of those in whose place a colleague was invited some have
+but a name in the invitation, and some are known by the transcript alone. Transcripts are there two hours after a
+meeting, summaries after four.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
@@ -33,6 +34,8 @@ class Recording:
     started: int
     minutes: int
     invitees: list[Row]
+    # names of those who spoke without having been invited
+    uninvited: list[str] = field(default_factory=list)
     extra: Row = field(default_factory=dict)
 
     @property
@@ -45,7 +48,13 @@ class Studio:
     """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
 
     def __init__(
-        self, seed: int = 1, accounts: int = 20, *, today: date = TODAY, activities_per_year: int | None = None
+        self,
+        seed: int = 1,
+        accounts: int = 20,
+        *,
+        today: date = TODAY,
+        activities_per_year: int | None = None,
+        market: Market | None = None,
     ) -> None:
         self.seed, self.lock = seed, RLock()
         self.now = datetime.combine(today, time(), UTC)
@@ -58,7 +67,7 @@ class Studio:
             accounts,
             today,
             since=today - HISTORY,
-            market=Market(activities_per_year=activities_per_year or accounts * 60),
+            market=market or Market(activities_per_year=activities_per_year or accounts * 60),
         )
         self._tell()
 
@@ -91,12 +100,19 @@ class Studio:
 
     # What people do --------------------------------------------------------------------------------------------------
 
-    def record(self, *invitees: Row, title: str = "A meeting", ago: int = 0, started: int | None = None) -> int:
+    def record(
+        self,
+        *invitees: Row,
+        title: str = "A meeting",
+        ago: int = 0,
+        started: int | None = None,
+        uninvited: Sequence[str] = (),
+    ) -> int:
         """A meeting of one minute whose recording was made so many seconds ago and is shown from now on."""
         with self.lock:
             self._numbers += 1
             begun = self.tick() - ago - 120 if started is None else started
-            made = Recording(900_000_000 + self._numbers, title, begun, 1, list(invitees))
+            made = Recording(900_000_000 + self._numbers, title, begun, 1, list(invitees), list(uninvited))
             self.recordings[made.id] = made
             return made.id
 
@@ -148,6 +164,7 @@ class Studio:
         if self.seconds < made.created + TRANSCRIPT_TAKES:
             return None
         spoke = [one for one in made.invitees if one["matched_speaker_display_name"]]
+        spoke += [invitee(name, None) for name in made.uninvited]
         return [
             {
                 "speaker": {
@@ -184,6 +201,7 @@ def _recorded(seed: int, activity: Activity, people: dict[str, Person]) -> Recor
         invitee("Aisha Rahman", SELLER, is_external=False),
         invitee(f"{who.first_name} {who.last_name}".strip(), who.email or None),
     ]
+    absent = None
     if rng.random() < 0.3:
         colleagues = [one for one in people.values() if one.account_id == who.account_id and one.id != who.id]
         if colleagues:
@@ -193,9 +211,18 @@ def _recorded(seed: int, activity: Activity, people: dict[str, Person]) -> Recor
             )
     if rng.random() < 0.2:
         invitees.append(invitee("Eric's iPad (Acme)", None))
+    uninvited = []
+    if absent and absent.email:
+        name = f"{who.last_name.upper()}, {who.first_name}"
+        known_by = rng.random()
+        if known_by < 0.4:
+            invitees[1] = invitee(name, None)
+        elif known_by < 0.7:
+            del invitees[1]
+            uninvited.append(name)
     number = int.from_bytes(blake2b(f"{seed}/{activity.id}".encode(), digest_size=4).digest())
     started = int(datetime.fromisoformat(activity.occurred_at).timestamp())
-    return Recording(number, "Meeting", started, int(loads(activity.properties)["minutes"]), invitees)
+    return Recording(number, "Meeting", started, int(loads(activity.properties)["minutes"]), invitees, uninvited)
 
 
 def _iso(at: int) -> str:

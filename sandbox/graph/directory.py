@@ -49,9 +49,10 @@ class Directory:
         *,
         today: date = TODAY,
         activities_per_year: int | None = None,
+        market: Market | None = None,
         is_empty: bool = False,
     ) -> None:
-        market = Market(activities_per_year=activities_per_year or accounts * 60)
+        market = market or Market(activities_per_year=activities_per_year or accounts * 60)
         self.seed, self.lock = seed, RLock()
         self.now = datetime.combine(today, time(), UTC)
         self.directory_id, self.client_id, self.client_secret = "sandbox-directory", "sandbox-client", "sandbox-secret"

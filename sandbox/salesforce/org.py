@@ -49,9 +49,10 @@ class Org:
         *,
         today: date = TODAY,
         activities_per_year: int | None = None,
+        market: Market | None = None,
         budget: int = 100_000,
     ) -> None:
-        market = Market(activities_per_year=activities_per_year or accounts * 60)
+        market = market or Market(activities_per_year=activities_per_year or accounts * 60)
         self.seed, self.lock = seed, RLock()
         self.now = datetime.combine(today, time(), UTC)
         self.identity = Identity(seed)

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,22 @@ import psutil
 import pytest
 
 from connectors import catalogue
-from control import tenants
+from control import consent, tenants
+from sandbox import fathom, graph
+from sandbox.fathom.studio import invitee
+from sandbox.graph.world import Party
 from steps import extract, provision
 from tests.chaos.conftest import KILLS, SEED
 from tests.chaos.org import Org, served
+from tests.connectors.contract_suite.fathom import key
+from tests.connectors.contract_suite.o365 import config as way_in
 from warehouse import database, server
 
 ACTOR = "system:tests"
 # A tenant that has read everything reads little: after so many rounds a new one starts from nothing.
 ROUNDS_OF_A_TENANT = 4
+# In `make test` the core is killed three times under Salesforce; what is each vendor's own is killed once.
+OF_EACH = KILLS if KILLS > 3 else 1
 # Small pages, so that there is much to be killed between.
 PAGES = {"bulk_above": 0, "bulk_page_size": 25}
 
@@ -81,6 +89,60 @@ class BusyWorkspace(Org):
 
 
 @dataclass(frozen=True)
+class BusyStudio:
+    """A Fathom in which things happen. Nothing kills this process, so it may stand in it."""
+
+    served: fathom.Served
+    connector = "fathom"
+    domains = ()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        quick = {"calls_per_minute": 6_000_000, "backoff_seconds": 0.01, "timeout_seconds": 20}
+        return {**key(self.served), **quick, "history_days": 410}
+
+    def calls(self, after: int = 0) -> int:
+        return len(self.served.log.calls) - after
+
+    def live(self, dice: random.Random) -> None:
+        """A day goes by: new meetings, late words of the last ones, somebody who was not invited, another title."""
+        studio = self.served.studio
+        for number in range(12):
+            studio.record(invitee(f"Guest {number}", f"guest{number}@customer.example"), uninvited=["Ada Byron"])
+        studio.edit(next(studio.shown()).id, title=dice.choice(["Kick-off", "Review"]))
+        studio.advance(days=1)
+
+
+@dataclass(frozen=True)
+class BusyDirectory:
+    """A Microsoft 365 in which things happen."""
+
+    served: graph.Served
+    connector = "o365"
+    domains = ("customer.example",)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return way_in(self.served, backoff_seconds=0.01, timeout_seconds=20, page_size=5, history_days=1_000)
+
+    def calls(self, after: int = 0) -> int:
+        return len(self.served.log.calls) - after
+
+    def live(self, dice: random.Random) -> None:
+        """A day goes by: mails that come, move and go, meetings that are called off, a folder that loses its place."""
+        directory = self.served.directory
+        directory.advance(days=1)
+        ann, bob = Party("Ann", "ann@customer.example"), Party("Bob", "bob@customer.example")
+        mails = [directory.receive(dice.choice((ann, bob))) for _ in range(20)]
+        directory.send((ann, bob))
+        directory.move(mails[0], "archive")
+        directory.delete_message(mails[1])
+        meetings = [directory.meet((ann, bob), directory.now + timedelta(days=day)) for day in (1, 2)]
+        directory.delete_event(meetings[0])
+        directory.lose_places(dice.randrange(len(directory.mailboxes)), dice.choice(("inbox", "sentitems", "")))
+
+
+@dataclass(frozen=True)
 class Reader:
     """A tenant that reads the vendor."""
 
@@ -116,7 +178,7 @@ class Reader:
         return found
 
 
-Busy = BusyOrg | BusyWorkspace
+Busy = BusyOrg | BusyWorkspace | BusyStudio | BusyDirectory
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +193,21 @@ def workspace() -> Iterator[BusyWorkspace]:
         yield BusyWorkspace(url)
 
 
+@pytest.fixture(scope="module")
+def studio() -> Iterator[BusyStudio]:
+    with fathom.serve(fathom.Studio(SEED, accounts=4, activities_per_year=800)) as stands:
+        yield BusyStudio(stands)
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[BusyDirectory]:
+    with graph.serve(graph.Directory(SEED, is_empty=True)) as stands:
+        busy = BusyDirectory(stands)
+        for _ in range(3):
+            busy.live(random.Random(SEED))
+        yield busy
+
+
 @contextmanager
 def readers(org: Busy, number: int) -> Iterator[list[Reader]]:
     made = []
@@ -138,6 +215,9 @@ def readers(org: Busy, number: int) -> Iterator[list[Reader]]:
         slug = f"t_{uuid.uuid4().hex[:12]}"
         made.append(Reader(provision.create_tenant(f"Reader {slug}", slug, actor=ACTOR), slug, org.connector))
         provision.add_connector(made[-1].id, org.connector, org.config, actor=ACTOR)
+        if isinstance(org, BusyStudio | BusyDirectory):
+            consent.accept_dpa(made[-1].id, "Ada Example", actor=ACTOR)
+            consent.allow_domains(made[-1].id, org.domains, actor=ACTOR)
     try:
         yield made
     finally:
@@ -154,8 +234,17 @@ def test_syncs_that_were_killed_and_resumed_end_with_what_one_undisturbed_sync_e
 
 @pytest.mark.timeout(60 + 60 * KILLS)
 def test_so_do_syncs_of_customer_io(platform: Path, workspace: BusyWorkspace) -> None:
-    # every other vendor's kills are as many by far, and it is the same core that is killed
-    killed_and_resumed(workspace, max(1, KILLS // 3))
+    killed_and_resumed(workspace, OF_EACH)
+
+
+@pytest.mark.timeout(60 + 60 * KILLS)
+def test_so_do_syncs_of_fathom(platform: Path, studio: BusyStudio) -> None:
+    killed_and_resumed(studio, OF_EACH)
+
+
+@pytest.mark.timeout(60 + 60 * KILLS)
+def test_so_do_syncs_of_microsoft_365(platform: Path, directory: BusyDirectory) -> None:
+    killed_and_resumed(directory, OF_EACH)
 
 
 def killed_and_resumed(org: Busy, wanted: int) -> None:
@@ -176,7 +265,7 @@ def killed_and_resumed(org: Busy, wanted: int) -> None:
                 org.live(dice)
 
 
-def wounded_by(org: Org, reader: Reader, moment: float, victim: str) -> int:
+def wounded_by(org: Busy, reader: Reader, moment: float, victim: str) -> int:
     """Start `clarity sync` and kill the victim so many seconds after its first call; how many kills hit one that still
     ran."""
     before, process = org.calls(), reader.start()

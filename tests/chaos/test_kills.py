@@ -25,7 +25,7 @@ import httpx
 import psutil
 import pytest
 
-from cli import airflow_env, processes, supervisor
+from cli import airflow_env, processes, supervisor, vendors
 from cli import platform as platform_commands
 from cli.airflow_api import SETTLED, Airflow
 from cli.processes import Record
@@ -326,8 +326,21 @@ def test_a_killed_supervisor_is_told_of_and_two_ups_at_once_repair_it_once(runni
     assert len([process for process in psutil.process_iter() if is_supervisor(process)]) == 1
 
 
+def test_where_there_is_a_demo_its_vendors_run_too_and_give_way_to_those_of_another_day(running: Path) -> None:
+    assert vendors.NAME not in {component.name for component in supervisor.status()}
+    ports = vendors.plan(["tolmarra/fathom"], TODAY - timedelta(days=1)).ports
+    wait_until(lambda: state_of(vendors.NAME).state == "running", 60)
+    first = pid(vendors.NAME)
+    assert vendors.plan(["tolmarra/fathom"], TODAY).ports == ports
+    assert state_of(vendors.NAME).state != "running"
+    wait_until(lambda: state_of(vendors.NAME).state == "running", 60)
+    assert pid(vendors.NAME) != first
+
+
 def test_down_leaves_no_process_and_frees_the_ports(running: Path) -> None:
-    family, ports = everybody(), [airflow_env.port(), server.state().port]
+    demo = vendors.planned()
+    assert demo is not None
+    family, ports = everybody(), [airflow_env.port(), server.state().port, *demo.ports.values()]
     assert len(family) > len(COMPONENTS) + 2
     supervisor.down(silent)
     assert not [process for process in family if lives(process)]
@@ -360,7 +373,7 @@ def kill_recorded(record: Record) -> None:
 
 def everybody() -> list[psutil.Process]:
     """Every process of the platform, whoever forked it."""
-    leaders = [record for name in (SUPERVISOR, *COMPONENTS) if (record := processes.recorded(name))]
+    leaders = [record for name in (SUPERVISOR, *COMPONENTS, vendors.NAME) if (record := processes.recorded(name))]
     postmaster = psutil.Process(server.state().pid)
     return [
         *(p for leader in leaders for p in processes.family(leader)),

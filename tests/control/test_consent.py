@@ -40,8 +40,9 @@ def supply(admin: psycopg.Connection, tenant: Tenant) -> None:
     """What mail, calendar and recordings would have left behind, for three domains."""
 
     def raw(table: str, number: int, record_id: str, payload: dict[str, object], deleted: bool = False) -> None:
-        with database.run_session(tenant.id) as run:
-            run.execute(
+        # nobody else than the tenant's own login brings rows into raw
+        with database.run_session(tenant.id) as connection:
+            connection.execute(
                 f"insert into raw.{table} (tenant_id, record_id, payload, payload_hash, is_deleted, sync_id, seq)"
                 " values (%s, %s, %s, '', %s, 's', %s)".encode(),
                 [tenant.id, record_id, Jsonb(payload), deleted, number],

@@ -32,23 +32,31 @@ class Pipeline:
                 [self.connector_id, self.id],
             )
 
-    def land(self, stream: str, *records: dict[str, Any], updated_at: str | None = None, deleted: bool = False) -> None:
+    def land(
+        self,
+        stream: str,
+        *records: dict[str, Any],
+        updated_at: str | None = None,
+        deleted: bool = False,
+        connector: str = "files",
+    ) -> None:
         """New versions of records, numbered as landing numbers them."""
         with database.run_session(self.id) as connection:
             connection.execute(
                 "insert into control.stream_states (tenant_id, connector_id, connector, stream)"
-                " values (%s, %s, 'files', %s) on conflict do nothing",
-                [self.id, self.connector_id, stream],
+                " values (%s, %s, %s, %s) on conflict do nothing",
+                [self.id, self.connector_id, connector, stream],
             )
             for record in records:
                 payload = json.dumps(record)
                 numbered = connection.execute(
-                    "update control.stream_states set last_seq = last_seq + 1 where stream = %s returning last_seq",
-                    [stream],
+                    "update control.stream_states set last_seq = last_seq + 1 where connector = %s and stream = %s"
+                    " returning last_seq",
+                    [connector, stream],
                 ).fetchone()
                 assert numbered
                 connection.execute(
-                    f"insert into raw.files__{stream} (tenant_id, record_id, payload, payload_hash, is_deleted,"
+                    f"insert into raw.{connector}__{stream} (tenant_id, record_id, payload, payload_hash, is_deleted,"
                     " source_updated_at, sync_id, seq) values (%s, %s, %s, %s, %s, %s, 'test', %s)".encode(),
                     [
                         *(self.id, record["id"], payload, hashlib.sha256(payload.encode()).digest()),

@@ -1,5 +1,7 @@
 """What Fathom recorded is in canonical row by row, and one meeting that several systems know is one."""
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,7 +12,7 @@ import pytest
 from control import consent
 from sandbox import fathom, graph, salesforce
 from sandbox.fathom import Studio
-from sandbox.fathom.studio import CANARY, invitee
+from sandbox.fathom.studio import CANARY, Recording, invitee
 from sandbox.graph import Directory
 from sandbox.salesforce import Org
 from steps import pipeline, provision
@@ -100,6 +102,59 @@ def facts(studio: Studio) -> Counter[tuple[str, str]]:
         if activity.type == "meeting_attend" and activity.person_id in people
     }
     return Counter((email, at[:10]) for email, at in meetings)
+
+
+def seen_by_fathom(tenant: Tenant) -> set[tuple[str, str]]:
+    """Who attended by Fathom's account alone, and when."""
+    rows = rows_of(
+        tenant.id,
+        "select p.email, extract(epoch from a.occurred_at)::bigint::text as at from canonical.activities as a"
+        " join canonical.people as p on p.id = a.person_id"
+        " where a.source = 'fathom' and a.type = 'meeting_attend' and a.deleted_at is null and p.email is not null",
+    )
+    return {(row["email"], row["at"]) for row in rows}
+
+
+def to_be_seen(studio: Studio, *, with_words: bool) -> set[tuple[str, str]]:
+    """The same by the generator's account: by address, or by a name that one alone in the company has."""
+    people = {person.id: person for person in studio.company.people}
+    named = Counter((person.account_id, words(f"{person.first_name} {person.last_name}")) for person in people.values())
+    recordings: dict[int, list[Recording]] = {}
+    for made in studio.recordings.values():
+        recordings.setdefault(made.started, []).append(made)
+    seen = set()
+    for activity in studio.company.activities:
+        who = people.get(activity.person_id)
+        if activity.type != "meeting_attend" or who is None or not who.email:
+            continue
+        name = words(f"{who.first_name} {who.last_name}")
+        began = int(datetime.fromisoformat(activity.occurred_at).timestamp())
+        for made in recordings[began]:
+            by_address = any(one["email"] == who.email and one["matched_speaker_display_name"] for one in made.invitees)
+            names = [one["name"] for one in made.invitees if not one["email"]] + (made.uninvited if with_words else [])
+            by_name = named[who.account_id, name] == 1 and name in map(words, names)
+            if by_address or by_name:
+                seen.add((who.email, str(began)))
+    return seen
+
+
+def words(name: str) -> tuple[str, ...]:
+    folded = unicodedata.normalize("NFKD", name.casefold()).replace("đ", "d").replace("ł", "l").replace("ø", "o")
+    return tuple(sorted(re.findall(r"\w+", "".join(c for c in folded if not unicodedata.combining(c)))))
+
+
+def test_whoever_has_but_a_name_is_found_by_it_in_the_meetings_company_and_nowhere_else(
+    tenant: Tenant, studio: Studio
+) -> None:
+    brought_up_to_date(tenant)
+    invited = to_be_seen(studio, with_words=False)
+    assert seen_by_fathom(tenant) == invited
+    studio.advance(days=1)
+    consent.accept_dpa(tenant.id, "Ada Example", actor=SYSTEM)
+    brought_up_to_date(tenant)
+    assert seen_by_fathom(tenant) == to_be_seen(studio, with_words=True) > invited
+    consent.withdraw_dpa(tenant.id, actor=SYSTEM)
+    assert seen_by_fathom(tenant) == to_be_seen(studio, with_words=False)
 
 
 def test_a_meeting_is_told_row_by_row_counts_once_and_has_its_words_by_consent_alone(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import httpx
@@ -224,6 +224,7 @@ def test_fifty_a_second_with_a_kill_in_the_middle_and_no_accepted_event_is_lost(
 ) -> None:
     accepted: list[int] = []
     answered: list[float] = []
+    busy = 0.0
     events = iter(range(SECONDS * PER_SECOND))
     for is_killed in (True, False):
         with running() as (server, address), httpx.Client(base_url=address, timeout=2) as client:
@@ -243,6 +244,7 @@ def test_fifty_a_second_with_a_kill_in_the_middle_and_no_accepted_event_is_lost(
                 answered.append(time.monotonic() - asked)
                 assert answer.status_code == 200
                 accepted.append(number)
+            busy += time.monotonic() - started
     assert len(accepted) == SECONDS * PER_SECOND - 1
     customer.sync()
     landed = set(map(int, accounts(customer)))
@@ -250,9 +252,14 @@ def test_fifty_a_second_with_a_kill_in_the_middle_and_no_accepted_event_is_lost(
     # the one that was under way when the receiver died may have been kept without an answer: its vendor sends it again
     assert len(landed) - len(accepted) in (0, 1)
     assert customer.raw("accounts") == len(landed)
-    # vendors wait four seconds, and this machine may have other things to do
+    # vendors wait four seconds, and this machine may have other things to do; no answer waits for its own first half
     assert median(answered) < 1
-    print(f"{len(accepted)} accepted, answered in {1000 * median(answered):.1f} ms")
+    assert min(answered) < 0.03
+    # the last word of `pytest -s`, and of a longer run: WEBHOOK_SECONDS=60
+    print(
+        f"\n{len(accepted)} events accepted, {len(accepted) / busy:.0f} a second, answered within"
+        f" {1000 * median(answered):.1f} ms by half, {1000 * quantiles(answered, n=100)[-1]:.1f} ms by 99 of 100"
+    )
 
 
 def test_what_is_too_large_or_no_json_is_refused_and_health_is_told(customer: Customer, endpoint: Endpoint) -> None:

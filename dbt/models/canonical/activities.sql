@@ -194,7 +194,12 @@ select
     told.id,
     told.tenant_id,
     people.id as person_id,
-    case when people.id is null then accounts.id else people.account_id end as account_id,
+    -- a name that is nobody's there may be a device's, and is no doing of the company
+    case
+        when people.id is not null then people.account_id
+        when starts_with(told.person_ref, 'name:') then null
+        else accounts.id
+    end as account_id,
     told.type,
     coalesce(told.channel, {{ channel_of("told.type") }}) as channel,
     told.occurred_at,
@@ -225,11 +230,6 @@ left join lateral ( -- noqa: ST05
         and known.match_key = told.person_ref
     limit 1 -- noqa: AM09
 ) as addressed on true
-left join {{ ref("people") }} as people
-    on
-        told.tenant_id = people.tenant_id
-        -- under the policies an index serves a case, and no coalesce
-        and case when who.id is null then addressed.id else who.id end = people.id -- noqa: ST02
 left join {{ ref("identities") }} as what
     on
         told.tenant_id = what.tenant_id
@@ -255,6 +255,27 @@ left join lateral ( -- noqa: ST05
 left join {{ ref("accounts") }} as accounts
     on
         told.tenant_id = accounts.tenant_id
+        -- under the policies an index serves a case, and no coalesce
         and case when what.id is null then companies.id else what.id end = accounts.id -- noqa: ST02
+-- whoever alone has that name in the meeting's company
+left join lateral ( -- noqa: ST05
+    select min(namesakes.id) as id
+    from {{ ref("people") }} as namesakes
+    where
+        starts_with(told.person_ref, 'name:')
+        and namesakes.tenant_id = told.tenant_id
+        and namesakes.account_id = accounts.id
+        and namesakes.name_key = told.person_ref
+        and namesakes.deleted_at is null
+    having count(*) = 1
+) as sole on true
+left join {{ ref("people") }} as people
+    on
+        told.tenant_id = people.tenant_id
+        and case
+            when who.id is not null then who.id
+            when addressed.id is not null then addressed.id
+            else sole.id
+        end = people.id
 -- rows of a first load that come in the order of time find the page of an index where the one before left it
 order by told.occurred_at

@@ -1,7 +1,11 @@
 {{ config(
     unique_key=["tenant_id", "id"],
     pre_hook=["{{ plan_for(touched('person'), known_things('person')) }}", "{{ free_external_ids('person') }}"],
-    post_hook=["{{ move_activities_with_their_people() }}", "{{ forget_touched('person') }}"],
+    post_hook=[
+        "{{ move_activities_with_their_people() }}",
+        "{{ look_again_at_names() }}",
+        "{{ forget_touched('person') }}",
+    ],
 ) }}
 
 with members as (
@@ -49,6 +53,7 @@ select
     chosen.email,
     chosen.first_name,
     chosen.last_name,
+    nullif({{ person_by_name("concat_ws(' ', chosen.first_name, chosen.last_name)") }}, 'name:') as name_key,
     chosen.title,
     chosen.phone,
     chosen.is_lead,

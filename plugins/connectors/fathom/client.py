@@ -11,7 +11,7 @@ import httpx
 from connectors.contract import ConnectorError, Consent, Health, Page, Record, Rejected, Renew, State, Stream
 from connectors.fathom.api import Api
 from connectors.fathom.config import read
-from connectors.fathom.pages import meetings_of, participants_of, recording_of, said_in
+from connectors.fathom.pages import meetings_of, participants_of, recording_of, words_of
 from connectors.fathom.reader import Reader
 from connectors.fathom.streams import STREAMS
 from connectors.fathom.vendor import FATHOM
@@ -88,9 +88,9 @@ class Client:
             return
         for outcome in participants_of([event], _recorded_at(event)):
             yield "participants", outcome
-        said = said_in(event, _recorded_at(event)) if self._may_listen else None
-        if said is not None:
-            yield "transcripts", said
+        if self._may_listen:
+            for record in words_of(event, event, _recorded_at(event)):
+                yield "transcripts", record
 
     async def _log_in(self, _http: Http) -> Grant:
         if self.config.api_key is not None:

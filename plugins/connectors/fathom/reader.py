@@ -12,7 +12,7 @@ from typing import Any, Self
 from connectors.contract import Page, Record, Rejected, ResetState, State
 from connectors.fathom.api import Api
 from connectors.fathom.config import FathomConfig
-from connectors.fathom.pages import meetings_of, participants_of, recording_of, said_in
+from connectors.fathom.pages import meetings_of, participants_of, recording_of, words_of
 from connectors.http import Clock, RepeatGuard
 
 VERSION = 1
@@ -87,7 +87,7 @@ class Reader:
     async def _read(self, stream: str, rows: list[Any]) -> tuple[list[Record], list[Rejected]]:
         told_at = self.api.vendor_now
         if stream == "transcripts":
-            return [record for row in rows if (record := await self._said(row)) is not None], []
+            return [record for row in rows for record in await self._said(row)], []
         read = participants_of if stream == "participants" else meetings_of
         records: list[Record] = []
         rejected: list[Rejected] = []
@@ -98,15 +98,15 @@ class Reader:
                 rejected.append(outcome)
         return records, rejected
 
-    async def _said(self, row: Any) -> Record | None:
+    async def _said(self, row: Any) -> list[Record]:
         """With a key the list itself tells; an app that somebody logged in asks recording by recording."""
         recording = recording_of(row)
         if recording is None:
-            return None
+            return []
         words: Mapping[str, Any] = row
         if not self.api.lists_words:
             words = {"recording_id": recording, **await self.api.words_of(recording)}
-        return said_in(words, self.api.vendor_now)
+        return list(words_of(row, words, self.api.vendor_now))
 
 
 def _iso(moment: datetime) -> str:

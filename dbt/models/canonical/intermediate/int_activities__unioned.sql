@@ -15,6 +15,8 @@ with versions as (
     union all
     select * from {{ ref("stg_fathom__participants") }}
     union all
+    select * from {{ ref("stg_fathom__speakers") }}
+    union all
     select * from {{ ref("stg_o365__messages") }}
     union all
     select * from {{ ref("stg_o365__events") }}

@@ -1,4 +1,4 @@
-{# Fathom says when each utterance begins; it ends where the next one does. #}
+{# Fathom says when each utterance begins; it ends where the next one does. Who spoke has records of their own. #}
 select
     tenant_id,
     'fathom'::text as source,
@@ -30,3 +30,4 @@ select
     left(payload -> 'default_summary' ->> 'markdown_formatted', 100000) as summary_text,
     payload as source_data
 from {{ source("raw", "fathom__transcripts") }}
+where payload ->> 'kind' is distinct from 'Spoke'
