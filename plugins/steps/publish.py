@@ -358,8 +358,8 @@ def _publish(connection: psycopg.Connection, tenant_id: str) -> dict[str, int]:
             sql.SQL("delete from {} where tenant_id = %s").format(sql.Identifier("scores", table)), [tenant_id]
         )
     connection.execute(
-        "update scores.scoring_marks set is_published = true, moved_at = case when %s then now() else moved_at end"
-        " where tenant_id = %s",
+        "update scores.scoring_marks set is_published = true, before = null, news = '{}',"
+        " moved_at = case when %s then now() else moved_at end where tenant_id = %s",
         [done["moved"] > 0, tenant_id],
     )
     return done

@@ -92,17 +92,18 @@ insert into scores.score_candidates (
 select %s, %s, %s, %s, scored.* from scored
 """
 _MARK = """
-insert into scores.scoring_marks (
-    tenant_id, run_id, as_of, rules, opportunities_known_until, candidates, is_published
+insert into scores.scoring_marks as mark (
+    tenant_id, run_id, as_of, rules, opportunities_known_until, candidates, is_published, news
 ) values (
     %(tenant)s, %(run)s, %(as_of)s, %(rules)s,
     (select max(known_since) from rollups.rollup_opportunity_attributes where tenant_id = %(tenant)s),
-    %(candidates)s, false
+    %(candidates)s, false, %(news)s
 )
 on conflict (tenant_id) do update set
     run_id = excluded.run_id, as_of = excluded.as_of, rules = excluded.rules,
     opportunities_known_until = excluded.opportunities_known_until, candidates = excluded.candidates,
-    is_published = false
+    is_published = false, news = excluded.news,
+    before = case when %(again)s then mark.before else to_jsonb(mark) - array['before', 'news'] end
 """
 
 
@@ -130,17 +131,28 @@ class Extent:
 
 
 def run(
-    tenant_id: str, run_id: str, fence: int, as_of: date, *, dry_run: bool = False, forwards_only: bool = False
+    tenant_id: str,
+    run_id: str,
+    fence: int,
+    as_of: date,
+    *,
+    dry_run: bool = False,
+    forwards_only: bool = False,
 ) -> dict[str, Any]:
     """Replace the tenant's candidates by what its scores as of the day would change. Published scores stay.
 
     A dry run keeps nothing, and says what would move. So does, if it goes `forwards_only`, a run for a day before the
     one that the scores in force are of: readers do not go back in time because an old night is run again.
+
+    A run that scores for the second time, because its candidates or its process were lost, begins where it began first.
     """
     with database.run_session(tenant_id, application="score") as connection:
         rules = Rules.of(connection, tenant_id)
-        mark = _last_mark(connection, tenant_id)
         connection.execute("select control.hold_lease(%s)", [fence])
+        mark = _last_mark(connection, tenant_id)
+        again = mark is not None and mark.run_id == run_id and not mark.is_published
+        if again:
+            mark = _mark_before(connection, tenant_id)
         if mark is not None:
             _note_the_rest(connection, tenant_id, mark.opportunities_known_until)
         connection.commit()
@@ -157,7 +169,15 @@ def run(
         scored, candidates = _replace_candidates(connection, tenant_id, run_id, as_of, rules, extent)
         connection.execute(
             _MARK.encode(),
-            {"tenant": tenant_id, "run": run_id, "as_of": as_of, "rules": rules.digest, "candidates": candidates},
+            {
+                "tenant": tenant_id,
+                "run": run_id,
+                "as_of": as_of,
+                "rules": rules.digest,
+                "candidates": candidates,
+                "again": again,
+                "news": [] if everything else list(extent.news),
+            },
         )
         summary = {"as_of": as_of.isoformat(), "scored": scored, "candidates": candidates}
         if not dry_run and not is_past:
@@ -169,6 +189,7 @@ def run(
 
 @dataclass(frozen=True)
 class _LastMark:
+    run_id: str
     as_of: date
     rules: str
     opportunities_known_until: Any
@@ -177,7 +198,25 @@ class _LastMark:
 
 def _last_mark(connection: psycopg.Connection, tenant_id: str) -> _LastMark | None:
     row = connection.execute(
-        "select as_of, rules, opportunities_known_until, is_published from scores.scoring_marks where tenant_id = %s",
+        "select run_id, as_of, rules, opportunities_known_until, is_published from scores.scoring_marks"
+        " where tenant_id = %s",
+        [tenant_id],
+    ).fetchone()
+    return _LastMark(*row) if row else None
+
+
+def _mark_before(connection: psycopg.Connection, tenant_id: str) -> _LastMark | None:
+    """The mark that this run found when it scored first. What it took as news then is noted again."""
+    connection.execute(
+        "insert into scores.unscored (tenant_id, id) select tenant_id, unnest(news) from scores.scoring_marks"
+        " where tenant_id = %s on conflict do nothing",
+        [tenant_id],
+    )
+    row = connection.execute(
+        "select before.run_id, before.as_of, before.rules, before.opportunities_known_until, before.is_published"
+        " from scores.scoring_marks as mark,"
+        " jsonb_populate_record(null::scores.scoring_marks, mark.before) as before"
+        " where mark.tenant_id = %s and mark.before is not null",
         [tenant_id],
     ).fetchone()
     return _LastMark(*row) if row else None

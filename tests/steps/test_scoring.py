@@ -113,16 +113,22 @@ NEWS: dict[str, str] = {
     """,
     "somebody was promoted": """
         update canonical.people set title = 'CEO' where id = (
-            select min(id) from canonical.people
-            where tenant_id = %(tenant)s and account_id is not null and title = 'Software Engineer'
+            -- whose title alone speaks for the role, and who has an address to be known by
+            select min(p.id) from canonical.people as p
+            join scores.buying_group_members as m on m.tenant_id = p.tenant_id and m.person_id = p.id
+            where p.tenant_id = %(tenant)s and p.title = 'Software Engineer' and p.email is not null
+                and m.role_source = 'title'
         )
     """,
     "an index of identities says the same of somebody": """
         insert into canonical.profiles (id, tenant_id, email, title, source)
         select 'p ' || id, tenant_id, email, title, 'delivrai' from canonical.people
         where id = (
-            select min(id) from canonical.people
-            where tenant_id = %(tenant)s and account_id is not null and title = 'Software Engineer'
+            -- whose title alone speaks for the role, and who has an address to be known by
+            select min(p.id) from canonical.people as p
+            join scores.buying_group_members as m on m.tenant_id = p.tenant_id and m.person_id = p.id
+            where p.tenant_id = %(tenant)s and p.title = 'Software Engineer' and p.email is not null
+                and m.role_source = 'title'
         )
     """,
     "somebody left the CRM": """
@@ -365,6 +371,36 @@ def test_candidates_that_a_crash_of_the_server_took_are_made_again_and_not_publi
     before = content(admin, people, versions=True)
     assert run(people)[1]["moved"] == 0
     assert content(admin, people, versions=True) == before
+
+
+@pytest.mark.parametrize("days", [0, 1], ids=["the same day", "another day"])
+def test_candidates_that_are_made_again_are_those_that_were_lost(
+    people: Tenant, admin: psycopg.Connection, days: int
+) -> None:
+    run(people)
+    admin.execute(NEWS["a company grew"].encode(), {"tenant": people.id})
+    with lease.hold(people.id, "tests", stage="score") as held:
+        score.run(people.id, "crashed", held.fence, AS_OF + timedelta(days=days))
+        made = candidates(admin, people)
+        assert 0 < len(made["score_candidates"]) < 339
+        forget(admin, people, *publish.CANDIDATE_TABLES)
+        score.run(people.id, "crashed", held.fence, AS_OF + timedelta(days=days))
+        assert candidates(admin, people) == made
+        publish.run(people.id, "crashed", held.fence)
+    # nothing of it is kept for a run that is over
+    assert one(admin, "select (before, news) from scores.scoring_marks where tenant_id = %(tenant)s", people) == (
+        None,
+        [],
+    )
+
+
+def candidates(admin: psycopg.Connection, tenant: Tenant) -> dict[str, list[Any]]:
+    return {
+        table: admin.execute(
+            f"select * from scores.{table} as t where tenant_id = %s order by t::text".encode(), [tenant.id]
+        ).fetchall()
+        for table in publish.CANDIDATE_TABLES
+    }
 
 
 def test_a_deleted_person_has_no_score_any_more(people: Tenant, admin: psycopg.Connection) -> None:
