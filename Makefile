@@ -35,7 +35,7 @@ help: ## list what make can do
 setup: $(VENV)/runtime ## make .venv with all that the platform runs on
 	@echo 'setup: $(VENV) is ready'
 
-demo: $(VENV)/runtime ## three tenants from their files to their scores, in real Airflow
+demo: $(VENV)/runtime ## three tenants from their vendors and files to their scores, in real Airflow
 	@$(BIN)/clarity demo
 
 up: $(VENV)/runtime ## start PostgreSQL and Airflow, say where they are
