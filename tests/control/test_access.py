@@ -162,7 +162,7 @@ NAMED_OTHERWISE = {
 OF_THE_PLATFORM = {
     "migrate", "status", "up", "down", "db url", "tenant create", "tenant list", "tenant import",
     "connector rotate-keys",
-    "docs", "db env", "webhooks", "provision", "maintenance",
+    "docs", "db env", "db dump", "db restore", "webhooks", "provision", "maintenance", "worker", "exec",
 }  # fmt: skip
 
 

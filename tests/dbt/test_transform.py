@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from steps import plan, transform
 from tests.dbt.conftest import Pipeline
@@ -69,12 +70,17 @@ def test_a_run_with_another_tenants_login_is_stopped_by_the_database(
 def test_before_the_first_deploy_a_run_says_what_to_do(landed: Pipeline) -> None:
     deployed = plan.folder() / "deployed.json"
     deployed.rename(plan.folder() / "hidden")
-    try:
-        assert not plan.is_deployed()
-        with pytest.raises(ClarityError, match="run `clarity migrate`"):
-            landed.transform()
-    finally:
-        (plan.folder() / "hidden").rename(deployed)
+    mark = sql.SQL("comment on schema control is {}")
+    with database.connect(database.owner_conninfo(), autocommit=True) as owner:
+        written = plan.mark(owner)
+        owner.execute(mark.format(None))
+        try:
+            assert not plan.is_deployed()
+            with pytest.raises(ClarityError, match="`clarity migrate`"):
+                landed.transform()
+        finally:
+            owner.execute(mark.format(f"deployed {written}"))
+            (plan.folder() / "hidden").rename(deployed)
     assert plan.is_deployed()
 
 

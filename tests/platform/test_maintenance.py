@@ -105,7 +105,7 @@ def test_killed_after_a_batch_the_next_one_does_the_rest(
     def killed_after_a_while(self: Any, connection: Any) -> Any:
         nonlocal batches
         batches += 1
-        if batches == 9:
+        if batches == 10:
             raise ClarityError("killed")
         return transaction(self, connection)
 
