@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.contract import Fatal
+from connectors.http import Patience
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -17,6 +18,22 @@ def _address(url: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+
+
+class VendorConfig(BaseModel):
+    """Of a connector that asks a vendor: how long it waits for an answer, and how often it asks again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timeout_seconds: float = Field(default=60, gt=0)
+    attempts: int = Field(default=8, ge=1, le=20)
+    backoff_seconds: float = Field(default=0.5, ge=0)
+
+    @property
+    def patience(self) -> Patience:
+        """Nobody takes long to open the door."""
+        seconds = self.timeout_seconds
+        return Patience(min(10.0, seconds), seconds, seconds, self.attempts, self.backoff_seconds)
 
 
 def some_of(known: Sequence[str]) -> AfterValidator:

@@ -125,11 +125,6 @@ class Patience:
     attempts: int = 8
     backoff: float = 0.5
 
-    @classmethod
-    def of(cls, *, seconds: float, attempts: int, backoff: float) -> "Patience":
-        """As a connector's configuration says it: so long for an attempt. Nobody takes long to open the door."""
-        return cls(connect=min(10.0, seconds), read=seconds, total=seconds, attempts=attempts, backoff=backoff)
-
 
 def _now() -> datetime:
     return datetime.now(UTC)

@@ -15,7 +15,7 @@ from connectors.customerio.pages import heard, outcome_of
 from connectors.customerio.reader import Reader
 from connectors.customerio.streams import STREAMS
 from connectors.customerio.vendor import CUSTOMERIO
-from connectors.http import Budget, Clock, Grant, Http, Identity, Patience, Shared
+from connectors.http import Budget, Clock, Grant, Http, Identity, Shared
 from connectors.pace import Pace
 
 
@@ -91,11 +91,7 @@ class Client:
             CUSTOMERIO,
             self._identity,
             self._budget,
-            patience=Patience.of(
-                seconds=self.config.timeout_seconds,
-                attempts=self.config.attempts,
-                backoff=self.config.backoff_seconds,
-            ),
+            patience=self.config.patience,
             clock=self._clock,
             dice=self._dice,
             transport=self._transport,

@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from connectors.config import Address, some_of
+from connectors.config import Address, VendorConfig, some_of
 from connectors.config import read as config_of
 from connectors.customerio.streams import STREAMS
 
 NAMES = tuple(stream.name for stream in STREAMS)
 
 
-class CustomerioConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class CustomerioConfig(VendorConfig):
     # Workspaces of the European region stand at https://api-eu.customer.io.
     base_url: Address = "https://api.customer.io"
     api_version: str = Field(default="v1", pattern=r"^v\d{1,2}$")
@@ -32,9 +30,6 @@ class CustomerioConfig(BaseModel):
     page_size: int = Field(default=1_000, ge=1, le=1_000)
 
     calls_per_second: float = Field(default=10, gt=0)
-    timeout_seconds: float = Field(default=60, gt=0)
-    attempts: int = Field(default=8, ge=1, le=20)
-    backoff_seconds: float = Field(default=0.5, ge=0)
 
     @property
     def reread(self) -> timedelta:

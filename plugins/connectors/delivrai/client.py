@@ -25,7 +25,7 @@ from connectors.delivrai.config import read
 from connectors.delivrai.purse import Purse
 from connectors.delivrai.streams import STREAMS
 from connectors.delivrai.vendor import DELIVRAI
-from connectors.http import Budget, Clock, Grant, Http, Identity, Patience, Shared
+from connectors.http import Budget, Clock, Grant, Http, Identity, Shared
 from connectors.pace import Pace
 
 
@@ -132,11 +132,7 @@ class Client:
             DELIVRAI,
             self._identity,
             self._budget,
-            patience=Patience.of(
-                seconds=self.config.timeout_seconds,
-                attempts=self.config.attempts,
-                backoff=self.config.backoff_seconds,
-            ),
+            patience=self.config.patience,
             clock=self._clock,
             dice=self._dice,
             transport=self._transport,

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from connectors.config import Address, some_of
+from connectors.config import Address, VendorConfig, some_of
 from connectors.config import read as config_of
 from connectors.delivrai.streams import STREAMS
 
@@ -17,9 +17,7 @@ UUID = r"^[0-9a-fA-F-]{32,36}$"
 LONGEST_WINDOW = 25
 
 
-class DelivraiConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class DelivraiConfig(VendorConfig):
     base_url: Address = "https://api.delivr.ai"
     api_key: str = Field(min_length=1, repr=False)
     api_secret: str = Field(min_length=1, repr=False)
@@ -48,9 +46,6 @@ class DelivraiConfig(BaseModel):
     page_size: int = Field(default=500, ge=1, le=500)
 
     calls_per_second: float = Field(default=25, gt=0)
-    timeout_seconds: float = Field(default=60, gt=0)
-    attempts: int = Field(default=8, ge=1, le=20)
-    backoff_seconds: float = Field(default=0.5, ge=0)
 
     @property
     def contacts_last(self) -> timedelta:

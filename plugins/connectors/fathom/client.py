@@ -15,7 +15,7 @@ from connectors.fathom.pages import meetings_of, participants_of, recording_of, 
 from connectors.fathom.reader import Reader
 from connectors.fathom.streams import STREAMS
 from connectors.fathom.vendor import FATHOM
-from connectors.http import Budget, Clock, Grant, Http, Identity, Patience, Shared
+from connectors.http import Budget, Clock, Grant, Http, Identity, Shared
 from connectors.pace import Pace
 
 
@@ -108,11 +108,7 @@ class Client:
             FATHOM,
             self._identity,
             self._budget,
-            patience=Patience.of(
-                seconds=self.config.timeout_seconds,
-                attempts=self.config.attempts,
-                backoff=self.config.backoff_seconds,
-            ),
+            patience=self.config.patience,
             clock=self._clock,
             dice=self._dice,
             transport=self._transport,

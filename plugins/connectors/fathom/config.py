@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from connectors.config import Address, some_of
+from connectors.config import Address, VendorConfig, some_of
 from connectors.config import read as config_of
 from connectors.fathom.streams import SECRETS, STREAMS
 
 NAMES = tuple(stream.name for stream in STREAMS)
 
 
-class FathomConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class FathomConfig(VendorConfig):
     # Version and path are a part of the address.
     base_url: Address = "https://api.fathom.ai/external/v1"
     api_key: str | None = Field(default=None, repr=False)
@@ -26,9 +24,6 @@ class FathomConfig(BaseModel):
     reread_days: float = Field(default=7, gt=0)
 
     calls_per_minute: float = Field(default=60, gt=0)
-    timeout_seconds: float = Field(default=60, gt=0)
-    attempts: int = Field(default=8, ge=1, le=20)
-    backoff_seconds: float = Field(default=0.5, ge=0)
 
     @model_validator(mode="after")
     def _has_one_way_in(self) -> Self:

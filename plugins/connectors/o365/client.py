@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from connectors.contract import ConnectorError, Consent, Health, Page, Record, Rejected, Renew, State, Stream
-from connectors.http import Budget, Clock, Http, Identity, Patience, Shared
+from connectors.http import Budget, Clock, Http, Identity, Shared
 from connectors.o365.api import Api, User
 from connectors.o365.config import O365Config, read
 from connectors.o365.counterparts import Allowlist
@@ -88,11 +88,7 @@ class Client:
             GRAPH,
             self._identity,
             self._budget,
-            patience=Patience.of(
-                seconds=self.config.timeout_seconds,
-                attempts=self.config.attempts,
-                backoff=self.config.backoff_seconds,
-            ),
+            patience=self.config.patience,
             clock=self._clock,
             dice=self._dice,
             transport=self._transport,

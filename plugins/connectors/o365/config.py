@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from connectors.config import Address, some_of
+from connectors.config import Address, VendorConfig, some_of
 from connectors.config import read as config_of
 from connectors.o365.streams import STREAMS
 
@@ -15,9 +15,7 @@ NAMES = tuple(stream.name for stream in STREAMS)
 Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_=-]+$", max_length=250)]
 
 
-class O365Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class O365Config(VendorConfig):
     directory_id: str = Field(pattern=r"^[A-Za-z0-9.-]+$", max_length=100)
     client_id: str = Field(min_length=1, max_length=200)
     client_secret: str = Field(min_length=1, max_length=1000, repr=False)
@@ -35,9 +33,6 @@ class O365Config(BaseModel):
     look_back_days: int = Field(default=30, ge=1, le=365)
     look_ahead_days: int = Field(default=90, ge=2, le=365)
     page_size: int = Field(default=200, ge=1, le=1_000)
-    timeout_seconds: float = Field(default=60, gt=0)
-    attempts: int = Field(default=8, ge=1, le=20)
-    backoff_seconds: float = Field(default=0.5, ge=0)
 
     @property
     def history(self) -> timedelta:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from connectors.contract import ConnectorError, Health, Page, Record, Rejected, Renew, State, Stream
-from connectors.http import Budget, Clock, Http, Identity, Patience, Shared
+from connectors.http import Budget, Clock, Http, Identity, Shared
 from connectors.salesforce.api import Api
 from connectors.salesforce.config import read
 from connectors.salesforce.login import Login
@@ -80,11 +80,7 @@ class Client:
             SALESFORCE,
             self._identity,
             self._budget,
-            patience=Patience.of(
-                seconds=self.config.timeout_seconds,
-                attempts=self.config.attempts,
-                backoff=self.config.backoff_seconds,
-            ),
+            patience=self.config.patience,
             clock=self._clock,
             dice=self._dice,
             transport=self._transport,

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from connectors.config import Address, some_of
+from connectors.config import Address, VendorConfig, some_of
 from connectors.config import read as config_of
 from connectors.salesforce.streams import OBJECTS, SECRETS
 
@@ -19,9 +19,7 @@ _NEEDED: Mapping[Auth, tuple[str, ...]] = {
 }
 
 
-class SalesforceConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class SalesforceConfig(VendorConfig):
     auth: Auth = "client_credentials"
     login_url: Address = "https://login.salesforce.com"
     instance_url: Address | None = None
@@ -46,8 +44,6 @@ class SalesforceConfig(BaseModel):
     share_per_run: float = Field(default=0.25, gt=0, le=1)
     # A query may run for two minutes before its first byte comes.
     timeout_seconds: float = Field(default=150, gt=0)
-    attempts: int = Field(default=8, ge=1, le=20)
-    backoff_seconds: float = Field(default=0.5, ge=0)
 
     @model_validator(mode="after")
     def _has_what_its_login_needs(self) -> Self:
