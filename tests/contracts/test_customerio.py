@@ -133,6 +133,9 @@ def test_a_sync_lands_what_the_description_s_examples_say(ending_prism: str, ser
         landed = connection.execute(
             "select payload ->> 'type', payload ->> 'cio_id' from raw.customerio__messages order by record_id"
         ).fetchall()
-        people = connection.execute("select record_id from raw.customerio__people").fetchall()
+        people = connection.execute(
+            "select record_id, is_deleted from raw.customerio__people order by is_deleted"
+        ).fetchall()
     assert ("sent_email", "a3000001") in landed
-    assert people == [("a3000001",)]
+    # whatever type is asked for, the description has one example of an activity: of deletions it is one as well
+    assert people == [("a3000001", False), ("a3000001", True)]

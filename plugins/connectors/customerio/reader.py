@@ -150,15 +150,7 @@ class Reader:
             async for part in self._log_back_to(kind, since):
                 upto = upto or self._now()
                 changed.update(who for row in part.rows if (who := cio_id_of(row)) is not None)
-        deleted: list[Record] = []
-        rejected: list[Rejected] = []
-        async for part in self._log_back_to(DELETIONS, since, of_deleted=True):
-            for row in part.rows:
-                outcome = gone(row, self.api.vendor_now)
-                if isinstance(outcome, Record):
-                    deleted.append(outcome)
-                else:
-                    rejected.append(outcome)
+        deleted, rejected = await self._deleted(since)
         waiting = sorted(changed - {record.id for record in deleted})
         for some in self._in_lots(waiting):
             records, refused = await self._known_of(some)
@@ -170,6 +162,18 @@ class Reader:
             )
         self.progress = self.progress.through(CHANGED, upto or self._now())
         yield Page(deleted, self.progress.state(), rejected)
+
+    async def _deleted(self, since: int) -> tuple[list[Record], list[Rejected]]:
+        deleted: list[Record] = []
+        rejected: list[Rejected] = []
+        async for part in self._log_back_to(DELETIONS, since, of_deleted=True):
+            for row in part.rows:
+                outcome = gone(row, self.api.vendor_now)
+                if isinstance(outcome, Record):
+                    deleted.append(outcome)
+                else:
+                    rejected.append(outcome)
+        return deleted, rejected
 
     async def _log_back_to(self, kind: str, since: int, *, of_deleted: bool = False) -> AsyncIterator[Part]:
         guard = RepeatGuard(f"Reading {kind} activities")
@@ -202,6 +206,11 @@ class Reader:
                 yield Page(records, self.progress.state(), rejected)
                 continue
             upto = walk.upto or self._now()
+            if CHANGED not in self.progress.read_upto:
+                # the next reading looks back as far: the first would else end with less than two of them
+                deleted, refused = await self._deleted(int(upto - LATE_ACTIVITIES.total_seconds()))
+                records += deleted
+                rejected += refused
             read_upto = {CHANGED: upto, **self.progress.read_upto}
             self.progress = Progress(read_upto, whole_at=upto)
             yield Page(records, self.progress.state(), rejected, completes=walk.count)
