@@ -164,7 +164,8 @@ def run(
         is_past = forwards_only and mark is not None and as_of < mark.as_of
         same_day = mark is not None and mark.as_of == as_of and not everything
         extent = Extent(everything, same_day, frozenset(one for (one,) in news))
-        if extent.only_unscored and not extent.news:
+        # the candidates of the first time must not stay, even if there is nothing to replace them by
+        if extent.only_unscored and not extent.news and not again:
             return {"as_of": as_of.isoformat(), "scored": {}, "candidates": 0, "kept": not dry_run}
         scored, candidates = _replace_candidates(connection, tenant_id, run_id, as_of, rules, extent)
         connection.execute(

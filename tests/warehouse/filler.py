@@ -12,6 +12,7 @@ VALUES = {
     "date": "current_date",
     "date[]": "array[current_date]",
     "timestamp with time zone": "now()",
+    "text[]": "'{}'",
     "bigint": "1",
     "integer": "1",
     "numeric": "1",
