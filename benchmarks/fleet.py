@@ -242,7 +242,9 @@ def main() -> int:
 def by_a_task_per_model(tenants: int) -> Bill:
     if not COSMOS_PYTHON.exists():
         sys.exit("Cosmos is not installed in .venv-fleet; start this by `make bench-fleet`, or say --by-cosmos 0")
-    return Bill(**ran([str(COSMOS_PYTHON), "-m", "benchmarks.fleet_cosmos", str(tenants)]))
+    # that environment has everything but us
+    ours = {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}"}
+    return Bill(**ran([str(COSMOS_PYTHON), "-m", "benchmarks.fleet_cosmos", str(tenants)], {**os.environ, **ours}))
 
 
 def verdicts(bills: dict[str, Bill], seconds: dict[str, float], tenants: int) -> list[tuple[str, bool]]:

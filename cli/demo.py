@@ -6,7 +6,8 @@ written. `clarity demo advance DAYS` lets time pass in it. The vendors are stand
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,21 +65,28 @@ def advance(
 def _run(here: Context, today: date) -> None:
     began = time.monotonic()
     with platform.progress(here) as report:
-        plan = vendors.plan(demo_vendors.places(), today)
+        plan = vendors.plan(() if airflow_env.is_in_container() else demo_vendors.places(), today)
         address = platform.start(report)
-        for tenant in DEMO_TENANTS:
+        for tenant in _tenants():
             report(f"making {tenant.name}")
             _provision(tenant, plan, here.actor)
     _set_clock(today)
     # a world that is asleep is scored as of today all the same: signals decay while nobody looks
     runs = _score_all(here, max(today, _today()))
-    results = {tenant.slug: _top_accounts(tenant) for tenant in DEMO_TENANTS}
+    results = {tenant.slug: _top_accounts(tenant) for tenant in _tenants()}
     if here.as_json:
         here.say("", airflow=address, runs=runs, top_accounts=results)
         return
-    for tenant in DEMO_TENANTS:
+    for tenant in _tenants():
         _show(tenant, results[tenant.slug])
     _show_doors(address, time.monotonic() - began)
+
+
+def _tenants() -> Sequence[DemoTenant]:
+    """In containers all are read from files: to a worker there, a stand-in on this one's loopback is nowhere."""
+    if airflow_env.is_in_container():
+        return [replace(tenant, sources=("files",)) for tenant in DEMO_TENANTS]
+    return DEMO_TENANTS
 
 
 def _provision(tenant: DemoTenant, plan: vendors.Plan, actor: str) -> None:
@@ -116,13 +124,13 @@ def _write_world(folder: Path, tenant: DemoTenant, today: date) -> None:
 
 def _score_all(here: Context, as_of: date) -> dict[str, str]:
     airflow = Airflow()
-    dags = {tenant.slug: f"pipeline__{tenant.slug}" for tenant in DEMO_TENANTS}
+    dags = {tenant.slug: f"pipeline__{tenant.slug}" for tenant in _tenants()}
     with platform.progress(here) as report:
         report("waiting for Airflow to find the three tenants")
         _wait(
             lambda: all(
                 airflow.has_dag(dags[tenant.slug], tag=f"source:{source}")
-                for tenant in DEMO_TENANTS
+                for tenant in _tenants()
                 for source in tenant.sources
             ),
             DAG_PATIENCE_SECONDS,
@@ -148,7 +156,7 @@ def _score_all(here: Context, as_of: date) -> dict[str, str]:
 
 def _grid(tasks: dict[str, Any], states: dict[str, str]) -> Table:
     grid = Table("tenant", *STAGES, "run", box=None, header_style="dim")
-    for tenant in DEMO_TENANTS:
+    for tenant in _tenants():
         found = {task.name: task.state for task in tasks[tenant.slug]}
         marks = (MARKS.get(found.get(stage) or "", "[dim]·[/dim]") for stage in STAGES)
         grid.add_row(escape(tenant.name), *marks, states[tenant.slug])
@@ -195,7 +203,7 @@ def _show(tenant: DemoTenant, accounts: list[dict[str, Any]]) -> None:
 
 
 def _show_doors(address: str, seconds: float) -> None:
-    first = DEMO_TENANTS[0]
+    first = _tenants()[0]
     marts = database.url(database.conninfo(_bi_login(first)))
     console.print(f"\n[bold]Ready in {seconds:.0f} s.[/bold]")
     for name, value in (
