@@ -21,7 +21,7 @@ from sandbox.fathom import Studio
 from sandbox.graph import Directory
 from sandbox.graph.world import OWN_DOMAIN
 from sandbox.salesforce import Org
-from sandbox.salesforce.org import HISTORY
+from sandbox.view import HISTORY
 
 # what is researched in the invented world that a seller of software would like to hear of
 TOPICS = ("planning-software", "supplier-comparison", "automation", "compliance")

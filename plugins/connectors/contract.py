@@ -23,8 +23,8 @@ Errors are classes by what to do next:
     └── Fatal            nothing helps but changing the configuration or the source
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from re import fullmatch
@@ -59,6 +59,18 @@ class Reauthorise(ConnectorError):
 
 class ResetState(ConnectorError):
     pass
+
+
+@contextmanager
+def understood(state: State, *versions: int | None) -> Iterator[None]:
+    """Around reading what a connector kept: ResetState unless it is of one of these versions and whole. Reading a
+    stream twice is better than leaving something out."""
+    try:
+        if state.get("version") not in versions:
+            raise KeyError("version")
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ResetState("what was kept of the last sync is not of this version of the connector") from None
 
 
 class RecordRejected(ConnectorError):

@@ -90,6 +90,14 @@ def _json(answer: Answer) -> Any:
     return orjson.loads(answer.body) if answer.body else None
 
 
+def words_of(refusal: Answer) -> Any:
+    """What a refusal's body says: as it is read from JSON, else a text."""
+    try:
+        return orjson.loads(refusal.body)
+    except orjson.JSONDecodeError:
+        return refusal.body[:2_000].decode("utf-8", "replace")
+
+
 def _tells_nothing(answer: Answer) -> tuple[str, str]:
     return "", answer.body.decode("utf-8", "replace")
 

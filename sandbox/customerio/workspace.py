@@ -7,19 +7,14 @@ metrics so far; of the log, the last thirty days.
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from threading import RLock
+from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox import companies
-from sandbox.companies import Market
+from sandbox.companies import Company
 from sandbox.customerio import world
 from sandbox.customerio.world import CAMPAIGNS, NEWSLETTERS, Done, Sent
+from sandbox.view import View
 
-TODAY = date(2026, 3, 10)
-HISTORY = timedelta(days=400)
-# so far ahead the world is known, for what will be opened then was sent by now
-AHEAD = 4
 LOG_IS_KEPT = 30 * 24 * world.HOUR
 EVERYBODY = 7
 # when campaigns, newsletters and segments were made, in seconds
@@ -60,20 +55,11 @@ class Entry:
     data: Mapping[str, Any]
 
 
-class Workspace:
-    """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
+class Workspace(View):
+    ahead = timedelta(days=4)
 
-    def __init__(
-        self,
-        seed: int = 1,
-        accounts: int = 20,
-        *,
-        today: date = TODAY,
-        activities_per_year: int | None = None,
-        market: Market | None = None,
-    ) -> None:
-        self.seed, self.lock = seed, RLock()
-        self.now = datetime.combine(today, time(), UTC)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.api_key = "sandbox-app-key"
         self.is_forbidden = False
         self.profiles: dict[str, Profile] = {}
@@ -85,42 +71,11 @@ class Workspace:
         }
         self._edited: dict[str, dict[str, Any]] = {}
         self._numbers = 0
-        self._company = companies.generate(
-            seed,
-            accounts,
-            today + timedelta(days=AHEAD),
-            since=today - HISTORY,
-            market=market or Market(activities_per_year=activities_per_year or accounts * 60),
-        )
         self._tell()
 
-    # Time ------------------------------------------------------------------------------------------------------------
-
-    @property
-    def seconds(self) -> int:
-        return int(self.now.timestamp())
-
-    @property
-    def company(self) -> companies.Company:
-        """The facts that this is a view of, some days of the future among them."""
-        return self._company
-
-    def advance(self, days: int = 0, seconds: int = 0) -> None:
-        with self.lock:
-            self.now += timedelta(days=days, seconds=seconds)
-            passed = (self.now.date() + timedelta(days=AHEAD) - self._company.world.today).days
-            if passed > 0:
-                self._company = companies.advance(self._company, passed)
-                self._tell()
-
-    def tick(self) -> int:
-        """The moment of a change: one second after the last one."""
-        self.now += timedelta(seconds=1)
-        return self.seconds
-
-    def _tell(self) -> None:
+    def _tell(self, _before: Company | None = None) -> None:
         known = {}
-        for person in self._company.people:
+        for person in self.company.people:
             if not world.is_known(person):
                 continue
             who = known[person.id] = world.cio_id(self.seed, person)
@@ -129,7 +84,7 @@ class Workspace:
                 about = world.attributes(person)
                 self.profiles[who] = Profile(person.id, person.email, at, about, dict.fromkeys(about, at))
                 self._note(f"made/{who}", who, "profile_create", "", at)
-        for told in world.doings(self._company):
+        for told in world.doings(self.company):
             match told:
                 case Sent() if _delivery_id(told.id) not in self.deliveries:
                     subject = f"{told.campaign}: für {told.person_id}"

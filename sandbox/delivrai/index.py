@@ -6,16 +6,13 @@ Beside what the invented world gives, tests put in researchers of their own: eac
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from threading import RLock
+from datetime import UTC, datetime, time
 from typing import Any
 
-from sandbox import companies
-from sandbox.companies import Activity, Market
+from sandbox.companies import Activity, Company
 from sandbox.delivrai.world import Known, everybody, hem_of, interests, percentile, visits
+from sandbox.view import View
 
-TODAY = date(2026, 3, 10)
-HISTORY = timedelta(days=400)
 # from this percentile on somebody is told of as high, below it as medium
 HIGH = 70
 PEOPLE, COMPANIES = "people", "companies"
@@ -39,20 +36,9 @@ class Researcher:
         return "high" if self.percentile >= HIGH else "medium"
 
 
-class Index:
-    """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
-
-    def __init__(
-        self,
-        seed: int = 1,
-        accounts: int = 20,
-        *,
-        today: date = TODAY,
-        activities_per_year: int | None = None,
-        market: Market | None = None,
-    ) -> None:
-        self.seed, self.lock = seed, RLock()
-        self.now = datetime.combine(today, time(), UTC)
+class Index(View):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.built = self.now
         self.api_key, self.api_secret = "sandbox-delivrai-key", "sandbox-delivrai-secret"
         self.is_closed = self.is_out_of_credit = False
@@ -62,35 +48,16 @@ class Index:
         self._visits: list[Row] = []
         self._told: dict[str, list[Researcher]] = {}
         self._added: dict[str, dict[tuple[str, str], Researcher]] = {PEOPLE: {}, COMPANIES: {}}
-        self._company = companies.generate(
-            seed,
-            accounts,
-            today,
-            since=today - HISTORY,
-            market=market or Market(activities_per_year=activities_per_year or accounts * 60),
-        )
-        self._build()
+        self._tell()
 
-    @property
-    def company(self) -> companies.Company:
-        return self._company
-
-    def advance(self, days: int = 0, seconds: int = 0) -> None:
-        with self.lock:
-            self.now += timedelta(days=days, seconds=seconds)
-            passed = (self.now.date() - self._company.world.today).days
-            if passed > 0:
-                self._company = companies.advance(self._company, passed)
-                self._build()
-
-    def _build(self) -> None:
+    def _tell(self, _before: Company | None = None) -> None:
         """The data of the last midnight."""
         self.built = datetime.combine(self.now.date(), time(), UTC)
-        self._visits = [self._visit(*visit) for visit in visits(self._company)]
-        self.people = {known.hem: known for known in everybody(self._company)}
+        self._visits = [self._visit(*visit) for visit in visits(self.company)]
+        self.people = {known.hem: known for known in everybody(self.company)}
         by_person: dict[tuple[str, str], str] = {}
         by_company: dict[tuple[str, str], set[str]] = {}
-        for interest in interests(self._company, self.built):
+        for interest in interests(self.company, self.built):
             if interest.who:
                 by_person[interest.topic, interest.who.hem] = interest.who.email
             if interest.domain:
@@ -124,7 +91,7 @@ class Index:
                 found.extra.pop(name, None)
 
     def _change(self) -> None:
-        self.now += timedelta(seconds=1)
+        self.tick()
         self.built = self.now
 
     # What the API shows ----------------------------------------------------------------------------------------------

@@ -8,18 +8,15 @@ meeting, summaries after four.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from json import loads
 from random import Random
-from threading import RLock
 from typing import Any
 
-from sandbox import companies
-from sandbox.companies import Activity, Market, Person
+from sandbox.companies import Activity, Company, Person
+from sandbox.view import View
 
-TODAY = date(2026, 3, 10)
-HISTORY = timedelta(days=400)
 TRANSCRIPT_TAKES, SUMMARY_TAKES = 2 * 3600, 4 * 3600
 SELLER = "rep0@seller.example"
 CANARY = "the words that were said"
@@ -44,56 +41,18 @@ class Recording:
         return self.started + 60 * self.minutes + 60
 
 
-class Studio:
-    """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
-
-    def __init__(
-        self,
-        seed: int = 1,
-        accounts: int = 20,
-        *,
-        today: date = TODAY,
-        activities_per_year: int | None = None,
-        market: Market | None = None,
-    ) -> None:
-        self.seed, self.lock = seed, RLock()
-        self.now = datetime.combine(today, time(), UTC)
+class Studio(View):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.api_key, self.access_token = "sandbox-fathom-key", "sandbox-fathom-token"
         self.is_closed = False
         self.recordings: dict[int, Recording] = {}
         self._numbers = 0
-        self._company = companies.generate(
-            seed,
-            accounts,
-            today,
-            since=today - HISTORY,
-            market=market or Market(activities_per_year=activities_per_year or accounts * 60),
-        )
         self._tell()
 
-    @property
-    def seconds(self) -> int:
-        return int(self.now.timestamp())
-
-    @property
-    def company(self) -> companies.Company:
-        return self._company
-
-    def advance(self, days: int = 0, seconds: int = 0) -> None:
-        with self.lock:
-            self.now += timedelta(days=days, seconds=seconds)
-            passed = (self.now.date() - self._company.world.today).days
-            if passed > 0:
-                self._company = companies.advance(self._company, passed)
-                self._tell()
-
-    def tick(self) -> int:
-        self.now += timedelta(seconds=1)
-        return self.seconds
-
-    def _tell(self) -> None:
-        people = {person.id: person for person in self._company.people}
-        for activity in self._company.activities:
+    def _tell(self, _before: Company | None = None) -> None:
+        people = {person.id: person for person in self.company.people}
+        for activity in self.company.activities:
             if activity.type == "meeting_attend" and activity.person_id in people:
                 made = _recorded(self.seed, activity, people)
                 self.recordings.setdefault(made.id, made)

@@ -7,20 +7,17 @@ that live through the same calls hold the same bytes.
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from threading import RLock
 from typing import Any
 
-from sandbox import companies
-from sandbox.companies import Company, Market
+from sandbox.companies import Company
 from sandbox.graph import world
 from sandbox.graph.feed import Feed
 from sandbox.graph.world import OWN_DOMAIN, Meeting, Party
 from sandbox.salesforce.world import REPS
+from sandbox.view import View
 
-TODAY = date(2026, 3, 10)
-HISTORY = timedelta(days=400)
 FOLDERS = ("inbox", "sentitems", "drafts", "archive", "deleteditems")
 # Stands in every subject, preview and body, so that one word tells whether any of them got out.
 CANARY = "canary-of-what-was-written"
@@ -39,22 +36,12 @@ class Mailbox:
     is_open: bool = True
 
 
-class Directory:
-    """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
+@dataclass(eq=False)
+class Directory(View):
+    is_empty: bool = field(default=False, kw_only=True)
 
-    def __init__(
-        self,
-        seed: int = 1,
-        accounts: int = 20,
-        *,
-        today: date = TODAY,
-        activities_per_year: int | None = None,
-        market: Market | None = None,
-        is_empty: bool = False,
-    ) -> None:
-        market = market or Market(activities_per_year=activities_per_year or accounts * 60)
-        self.seed, self.lock = seed, RLock()
-        self.now = datetime.combine(today, time(), UTC)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.directory_id, self.client_id, self.client_secret = "sandbox-directory", "sandbox-client", "sandbox-secret"
         self.tokens: set[str] = set()
         self.logins = 0
@@ -65,27 +52,18 @@ class Directory:
             Mailbox(self._id("user", number), world.seller(number).name, world.seller(number).address)
             for number in range(len(REPS))
         ]
-        self.company: Company = companies.generate(seed, accounts, today, since=today - HISTORY, market=market)
         self._numbers = 0
-        if not is_empty:
-            self._live(str(self.company.world.since))
+        if not self.is_empty:
+            self._tell()
 
     # Time ------------------------------------------------------------------------------------------------------------
-
-    def advance(self, days: int = 0, seconds: int = 0) -> None:
-        with self.lock:
-            self.now += timedelta(days=days, seconds=seconds)
-            since = self.company.world.today
-            passed = (self.now.date() - since).days
-            if passed > 0:
-                self.company = companies.advance(self.company, passed)
-                self._live(str(since))
 
     def _tick(self) -> datetime:
         self.now += timedelta(seconds=1)
         return self.now
 
-    def _live(self, since: str) -> None:
+    def _tell(self, before: Company | None = None) -> None:
+        since = str(before.world.today if before else self.company.world.since)
         for mail in world.mails(self.company, since):
             folder = "sentitems" if mail.is_ours else "inbox"
             self._put_mail(

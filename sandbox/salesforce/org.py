@@ -5,26 +5,22 @@ stamps. Two orgs of the same seed that live through the same calls hold the same
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from itertools import chain
+from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
-from threading import RLock
 from typing import Any
 
-from sandbox import companies
-from sandbox.companies import Market
+from sandbox.companies import Company
 from sandbox.salesforce import world
 from sandbox.salesforce.identity import Identity
 from sandbox.salesforce.refusals import Refusal, no_such_type
 from sandbox.salesforce.schema import ENTITIES, MERGEABLE, Field
 from sandbox.salesforce.soql import Row
 from sandbox.salesforce.tables import DAY, Table, new_id, seconds
+from sandbox.view import View
 
-TODAY = date(2026, 3, 10)
 RECYCLE_BIN = 15 * DAY
 REMEMBERS_DELETIONS = 30 * DAY
-HISTORY = timedelta(days=400)
 CLOSED_STAGES = ("Closed Won", "Closed Lost")
 
 
@@ -39,75 +35,50 @@ class Deletion:
 Kept = tuple[dict[str, dict[str, Row]], dict[str, Deletion]]
 
 
-class Org:
-    """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
+@dataclass(eq=False)
+class Org(View):
+    budget: int = field(default=100_000, kw_only=True)
 
-    def __init__(
-        self,
-        seed: int = 1,
-        accounts: int = 20,
-        *,
-        today: date = TODAY,
-        activities_per_year: int | None = None,
-        market: Market | None = None,
-        budget: int = 100_000,
-    ) -> None:
-        market = market or Market(activities_per_year=activities_per_year or accounts * 60)
-        self.seed, self.lock = seed, RLock()
-        self.now = datetime.combine(today, time(), UTC)
-        self.identity = Identity(seed)
-        self.budget, self.used, self.bulk_jobs_used = budget, 0, 0
-        self.tables = {name: Table(entity, self._seconds) for name, entity in ENTITIES.items()}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.identity = Identity(self.seed)
+        self.tables = {name: Table(entity, lambda: self.seconds) for name, entity in ENTITIES.items()}
         self.hidden_objects: set[str] = set()
         self.refused_rows: dict[str, tuple[str, int | None]] = {}
         self.purged: dict[str, dict[str, int]] = {name: {} for name in ENTITIES}
         self._deleted: dict[str, Deletion] = {}
         self._ids: dict[str, str] = {}
         self._numbers = dict.fromkeys(ENTITIES, 0)
-        self._company = companies.generate(seed, accounts, today, since=today - HISTORY, market=market)
+        self._not_before = 0
         self._tell_organization()
-        for told in chain(world.things(self._company), world.doings(self._company, self._company.world.since)):
-            self._insert_told(told)
+        self._tell()
 
     # Time ------------------------------------------------------------------------------------------------------------
 
     def advance(self, days: int = 0, seconds: int = 0) -> None:
         """The company goes on selling, the recycle bin is emptied, and with a new day comes a new budget."""
         with self.lock:
-            before = self._seconds()
-            self.now += timedelta(days=days, seconds=seconds)
-            passed = (self.now.date() - self._company.world.today).days
-            if passed > 0:
-                self._live(passed, not_before=before + 1)
-                self.used = self.bulk_jobs_used = 0
+            self._not_before = self.seconds + 1
+            super().advance(days, seconds)
             self._empty_the_bin()
 
-    def tick(self) -> int:
-        """The moment of a change: one second after the last one."""
-        self.now += timedelta(seconds=1)
-        return self._seconds()
-
-    def _seconds(self) -> int:
-        return int(self.now.timestamp())
-
-    def _live(self, days: int, not_before: int) -> None:
-        since = self._company.world.today
-        before = {told.key: told for told in world.things(self._company)}
-        self._company = companies.advance(self._company, days)
-        for told in world.things(self._company):
-            known = before.get(told.key)
+    def _tell(self, before: Company | None = None) -> None:
+        self.used = self.bulk_jobs_used = 0
+        told_before = {told.key: told for told in world.things(before)} if before else {}
+        for told in world.things(self.company):
+            known = told_before.get(told.key)
             if known is None:
-                self._insert_told(told, not_before)
+                self._insert_told(told, self._not_before)
             elif known.values != told.values and self._is_live(told.entity, self._ids[told.key]):
                 changed = {name: value for name, value in told.values.items() if known.values.get(name) != value}
-                self._write(told.entity, self._ids[told.key], changed, max(told.changed, not_before))
-        for told in world.doings(self._company, since):
-            self._insert_told(told, not_before)
+                self._write(told.entity, self._ids[told.key], changed, max(told.changed, self._not_before))
+        for told in world.doings(self.company, before.world.today if before else self.company.world.since):
+            self._insert_told(told, self._not_before)
 
     def _empty_the_bin(self) -> None:
         for name, table in self.tables.items():
             for id in [id for id in table.rows if id in self._deleted]:
-                if self._deleted[id].at + RECYCLE_BIN <= self._seconds():
+                if self._deleted[id].at + RECYCLE_BIN <= self.seconds:
                     self.purge(name, id)
 
     # What raw must hold ----------------------------------------------------------------------------------------------
@@ -225,7 +196,7 @@ class Org:
     def late_stamp(self, entity: str, id: str | None = None, *, seconds: int = 300, **values: Any) -> str:
         """A long transaction commits: a record appears, or changes, with a stamp of some time ago."""
         with self.lock:
-            moment = self._seconds() - seconds
+            moment = self.seconds - seconds
             if id is None:
                 return self.create(entity, at=moment, **values)
             self._change(entity, id, values, moment)
@@ -236,7 +207,7 @@ class Org:
         with self.lock:
             who, what = self.ids("Contact"), self.ids("Account")
             owner = self.ids("User")[0]
-            table, present = self.tables[entity], self._seconds()
+            table, present = self.tables[entity], self.seconds
             made = []
             for number in range(count):
                 moment = present - (count - number) * 60 if at is None else at
@@ -365,7 +336,7 @@ class Org:
                 "ForecastCategoryName": forecast,
                 "IsClosed": stage in CLOSED_STAGES,
                 "IsWon": stage == "Closed Won",
-                "LastStageChangeDate": self._seconds(),
+                "LastStageChangeDate": self.seconds,
             }
         return more
 
@@ -417,7 +388,7 @@ class Org:
         }
 
     def _tell_organization(self) -> None:
-        stamps = self._stamps(self.identity.organization_id, self._seconds())
+        stamps = self._stamps(self.identity.organization_id, self.seconds)
         self.tables["Organization"].insert({"Name": "Seller Example", "IsSandbox": True} | stamps)
 
     def _next_id(self, entity: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -67,14 +67,14 @@ class Office:
     faults: Faults = field(default_factory=lambda: Faults(lists=LISTS))
     log: Log = field(default_factory=Log)
 
-    def client(self, **more: Any) -> Client:
+    def client(self, sleep: Callable[[float], Awaitable[None]] = _no_time, **more: Any) -> Client:
         quick = {"calls_per_second": 100_000, "backoff_seconds": 0.001, "timeout_seconds": 5}
         keys = {"api_key": self.index.api_key, "api_secret": self.index.api_secret}
         what = {"topics": TOPICS, "min_score": "medium", "project_id": PROJECT, "intent_every_hours": 0}
         way = None if self.url else httpx.ASGITransport(create_app(self.index, self.faults, self.log))
         config = {"base_url": self.url or "http://delivrai.example", **keys, **quick, **what, **more}
         return Client(
-            config, None, self.known, transport=way, clock=Clock(lambda: self.known.now, _no_time), dice=Random(1)
+            config, None, self.known, transport=way, clock=Clock(lambda: self.known.now, sleep), dice=Random(1)
         )
 
     def sync(self, stream: str, state: State | None = None, **more: Any) -> list[Page]:
@@ -361,9 +361,7 @@ def test_a_vendor_that_is_busy_is_waited_for_as_long_as_it_says(office: Office) 
         waits.append(seconds)
 
     office.faults.next("503", containing="/intent/")
-    client = office.client()
-    client._clock = Clock(lambda: NOW, sleep)
-    asyncio.run(_to_its_end(client, "people_intent"))
+    asyncio.run(_to_its_end(office.client(sleep), "people_intent"))
     assert waits == [0.0], "its Retry-After, and no backoff of ours"
 
 

@@ -57,11 +57,19 @@ class Answering(httpx.AsyncBaseTransport):
         return await self.org.handle_async_request(request)
 
 
+class Watched(Client):
+    """The connector, and which addresses it asked."""
+
+    def __init__(self, config: Mapping[str, Any], renew: Any, transport: Answering) -> None:
+        super().__init__(config, renew, transport=transport)
+        self.addresses = transport.addresses
+
+
 def client_of(
     org: Org, answers: Mapping[str, httpx.Response | Exception] | None = None, renew: Any = None, **config: Any
-) -> Client:
+) -> Watched:
     settings = {"login_url": SITE, "backoff_seconds": 0, "attempts": 2, **(config or CLIENT_CREDENTIALS)}
-    return Client(settings, renew, transport=Answering(org, answers))
+    return Watched(settings, renew, Answering(org, answers))
 
 
 def check(org: Org, answers: Mapping[str, httpx.Response | Exception] | None = None, **config: Any) -> Health:
@@ -109,20 +117,14 @@ def test_the_instance_of_the_login_is_asked_unless_the_configuration_names_anoth
     read(asked)
     named = client_of(org, {"oauth2": elsewhere}, **CLIENT_CREDENTIALS, instance_url="https://proxy.example/crm/")
     asyncio.run(named.check())
-    assert {address.partition("/services")[0] for address in addresses(asked)} == {SITE, "https://eu7.example"}
-    assert addresses(named)[-1].startswith("https://proxy.example/crm/services/data/v63.0/sobjects")
-
-
-def addresses(client: Client) -> list[str]:
-    transport = client._transport
-    assert isinstance(transport, Answering)
-    return transport.addresses
+    assert {address.partition("/services")[0] for address in asked.addresses} == {SITE, "https://eu7.example"}
+    assert named.addresses[-1].startswith("https://proxy.example/crm/services/data/v63.0/sobjects")
 
 
 def test_the_version_of_the_api_is_a_setting(org: Org) -> None:
     client = client_of(org, **CLIENT_CREDENTIALS, api_version="60.0")
     read(client)
-    assert all("/v60.0/" in address for address in addresses(client) if "/data/" in address)
+    assert all("/v60.0/" in address for address in client.addresses if "/data/" in address)
 
 
 def test_any_server_is_reached_by_changing_the_address_only(org: Org) -> None:
@@ -212,7 +214,7 @@ def test_a_check_costs_a_login_and_one_call(org: Org) -> None:
     assert health == Health(
         True, f"The login to {SITE} works and sees all 11 objects, 1 of 100000 calls of the day used."
     )
-    assert [address.removeprefix(SITE) for address in addresses(client)] == [
+    assert [address.removeprefix(SITE) for address in client.addresses] == [
         "/services/oauth2/token",
         "/services/data/v63.0/sobjects",
     ]
@@ -327,9 +329,7 @@ def test_no_secret_is_in_a_log_line_an_exception_or_an_address(
     except ConnectorError as error:
         told = str(error) + "".join(traceback.format_exception(error))
     assert bool(told) is (where != "nowhere")
-    traces = (
-        told + caplog.text + " ".join(addresses(client)) + repr(client.config) + asyncio.run(client.check()).message
-    )
+    traces = told + caplog.text + " ".join(client.addresses) + repr(client.config) + asyncio.run(client.check()).message
     secrets = {token, *(str(auth[key]) for key in SECRETS if key in auth)}
     assert not [secret for secret in secrets if secret in traces]
 

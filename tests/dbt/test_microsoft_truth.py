@@ -11,7 +11,7 @@ from control import consent
 from sandbox.graph import Directory
 from sandbox.graph.world import Party, mails, meetings
 from sandbox.salesforce import Org
-from sandbox.salesforce.org import TODAY
+from sandbox.view import TODAY
 from tests.conftest import Tenant
 from tests.dbt.worlds import ACTOR, World, differences_from_a_rebuild, world
 

@@ -19,7 +19,7 @@ from control import mappings, settings
 from sandbox import companies
 from sandbox.companies import Market
 from sandbox.salesforce import Org
-from sandbox.salesforce.org import TODAY
+from sandbox.view import TODAY
 from tests.conftest import _fresh_tenant
 from tests.dbt import truth
 from tests.dbt.worlds import ACTOR, EVERYTHING, World, differences_from_a_rebuild, world

@@ -10,7 +10,7 @@ import pytest
 from sandbox import companies
 from sandbox.companies import Company
 from sandbox.salesforce import Org
-from sandbox.salesforce.org import TODAY
+from sandbox.view import TODAY
 from tests.conftest import Tenant
 from tests.dbt.worlds import World, differences_from_a_rebuild, world
 

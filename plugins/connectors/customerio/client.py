@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -35,10 +36,19 @@ class Client:
         # Customer.io counts calls per second and none per day.
         self._budget = Budget(CUSTOMERIO.name, 1, 1, self._clock)
         self._pace = Pace(self.config.calls_per_second, 1, self._clock)
-        self._transport = transport
-        self._dice = dice
+        http = partial(
+            Http,
+            CUSTOMERIO,
+            self._identity,
+            self._budget,
+            patience=self.config.patience,
+            clock=self._clock,
+            dice=dice,
+            transport=transport,
+            pace=self._pace.turn,
+        )
         self.api: Shared[Api] = Shared(
-            self._http, lambda http: Api(http, self.config.api_version, self._vendor_now), self._remember
+            http, lambda http: Api(http, self.config.api_version, self._vendor_now), self._remember
         )
         self._vendor_now: datetime | None = None
 
@@ -85,15 +95,3 @@ class Client:
 
     def _remember(self, api: Api) -> None:
         self._vendor_now = api.vendor_now
-
-    def _http(self) -> Http:
-        return Http(
-            CUSTOMERIO,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=self._dice,
-            transport=self._transport,
-            pace=self._pace.turn,
-        )

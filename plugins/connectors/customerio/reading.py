@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from connectors.contract import ResetState, State
+from connectors.contract import State, understood
 
 VERSION = 1
 
@@ -34,20 +34,15 @@ class Progress:
 
     @classmethod
     def of(cls, state: State | None) -> Self:
-        """Raises ResetState for a state that is not understood: reading twice is better than leaving out."""
         if not state:
             return cls()
-        try:
-            if state["version"] == VERSION:
-                walk = state["walk"]
-                return cls(
-                    {str(part): int(at) for part, at in state["read_upto"].items()},
-                    None if state["whole_at"] is None else int(state["whole_at"]),
-                    None if walk is None else Walk(**walk),
-                )
-        except (AttributeError, KeyError, TypeError, ValueError):
-            pass
-        raise ResetState("what was kept of the last sync is not of this version of the connector")
+        with understood(state, VERSION):
+            walk = state["walk"]
+            return cls(
+                {str(part): int(at) for part, at in state["read_upto"].items()},
+                None if state["whole_at"] is None else int(state["whole_at"]),
+                None if walk is None else Walk(**walk),
+            )
 
     def state(self) -> dict[str, Any]:
         return {

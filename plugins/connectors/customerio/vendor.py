@@ -1,9 +1,7 @@
 """Customer.io's manners, as data for the HTTP core."""
 
-import orjson
-
 from connectors.contract import Reauthorise
-from connectors.http import Advice, Answer, Refused, Sign, Vendor
+from connectors.http import Advice, Answer, Refused, Sign, Vendor, words_of
 
 
 def _explained(answer: Answer) -> tuple[str, str]:
@@ -11,11 +9,7 @@ def _explained(answer: Answer) -> tuple[str, str]:
 
     {"errors": [{"detail", "status"}]}, the same with {"source": {"pointer"}}, and {"meta": {"error"}}.
     """
-    code = str(answer.status)
-    try:
-        told = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return code, answer.body[:2_000].decode("utf-8", "replace")
+    code, told = str(answer.status), words_of(answer)
     if not isinstance(told, dict):
         return code, str(told)
     errors, meta = told.get("errors"), told.get("meta")

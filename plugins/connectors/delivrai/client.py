@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -51,9 +52,18 @@ class Client:
         self._purse = Purse(self.config.budget_per_run)
         self._calls_per_second = self.config.calls_per_second
         self._pace = Pace(self._calls_per_second, 1, self._clock)
-        self._transport = transport
-        self._dice = dice
-        self.api: Shared[Api] = Shared(self._http, self._opened, self._remember)
+        http = partial(
+            Http,
+            DELIVRAI,
+            self._identity,
+            self._budget,
+            patience=self.config.patience,
+            clock=self._clock,
+            dice=dice,
+            transport=transport,
+            pace=self._turn,
+        )
+        self.api: Shared[Api] = Shared(http, self._opened, self._remember)
         self._vendor_now: datetime | None = None
 
     @property
@@ -126,15 +136,3 @@ class Client:
 
     async def _turn(self) -> None:
         await self._pace.turn()
-
-    def _http(self) -> Http:
-        return Http(
-            DELIVRAI,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=self._dice,
-            transport=self._transport,
-            pace=self._turn,
-        )

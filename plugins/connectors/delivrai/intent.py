@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from connectors.contract import Cost, Page, Record, Rejected, ResetState, State
+from connectors.contract import Cost, Page, Record, Rejected, State, understood
 from connectors.delivrai.api import About, Api, Part, Told
 from connectors.delivrai.config import DelivraiConfig
 from connectors.delivrai.purse import Purse
@@ -40,19 +40,14 @@ class Progress:
 
     @classmethod
     def of(cls, state: State | None) -> Self:
-        """Raises ResetState for a state that is not understood."""
         if not state:
             return cls()
-        try:
-            if state["version"] == VERSION:
-                read_at = {str(topic): str(at) for topic, at in state["read_at"].items()}
-                for at in read_at.values():
-                    datetime.fromisoformat(at)
-                walk = state["walk"]
-                return cls(read_at, None if walk is None else Walk(**walk))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            pass
-        raise ResetState("what was kept of the last sync is not of this version of the connector")
+        with understood(state, VERSION):
+            read_at = {str(topic): str(at) for topic, at in state["read_at"].items()}
+            for at in read_at.values():
+                datetime.fromisoformat(at)
+            walk = state["walk"]
+            return cls(read_at, None if walk is None else Walk(**walk))
 
     def state(self) -> dict[str, Any]:
         walk = None if self.walk is None else asdict(self.walk)

@@ -2,19 +2,13 @@
 
 import re
 
-import orjson
-
 from connectors.contract import Fatal, Reauthorise
-from connectors.http import Advice, Answer, Refused, Sign, Vendor
+from connectors.http import Advice, Answer, Refused, Sign, Vendor, words_of
 
 
 def _explained(answer: Answer) -> tuple[str, str]:
     """{"error", "message"}, where `error` is a code of some statuses and a sentence of the others."""
-    code = str(answer.status)
-    try:
-        told = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return code, answer.body[:2_000].decode("utf-8", "replace")
+    code, told = str(answer.status), words_of(answer)
     if not isinstance(told, dict):
         return code, str(told)
     error, message = told.get("error") or "", told.get("message") or ""

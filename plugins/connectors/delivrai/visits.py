@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import orjson
 
-from connectors.contract import Cost, Page, Record, Rejected, ResetState, State
+from connectors.contract import Cost, Page, Record, Rejected, State, understood
 from connectors.delivrai.api import Api, Told
 from connectors.delivrai.config import DelivraiConfig
 from connectors.delivrai.contacts import addresses_in
@@ -42,16 +42,11 @@ class Progress:
 
     @classmethod
     def of(cls, state: State | None) -> Self:
-        """Raises ResetState for a state that is not understood."""
         if not state:
             return cls()
-        try:
-            if state["version"] == VERSION:
-                window, upto = state["window"], state["read_upto"]
-                return cls(None if upto is None else int(upto), None if window is None else Window(**window))
-        except (KeyError, TypeError, ValueError):
-            pass
-        raise ResetState("what was kept of the last sync is not of this version of the connector")
+        with understood(state, VERSION):
+            window, upto = state["window"], state["read_upto"]
+            return cls(None if upto is None else int(upto), None if window is None else Window(**window))
 
     def state(self) -> dict[str, Any]:
         window = None if self.window is None else asdict(self.window)

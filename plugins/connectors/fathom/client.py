@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -39,9 +40,18 @@ class Client:
         # Fathom counts calls per minute and none per day.
         self._budget = Budget(FATHOM.name, 1, 1, self._clock)
         self._pace = Pace(self.config.calls_per_minute, 60, self._clock)
-        self._transport = transport
-        self._dice = dice
-        self.api: Shared[Api] = Shared(self._http, self._opened, self._remember)
+        http = partial(
+            Http,
+            FATHOM,
+            self._identity,
+            self._budget,
+            patience=self.config.patience,
+            clock=self._clock,
+            dice=dice,
+            transport=transport,
+            pace=self._pace.turn,
+        )
+        self.api: Shared[Api] = Shared(http, self._opened, self._remember)
         self._vendor_now: datetime | None = None
 
     @property
@@ -102,18 +112,6 @@ class Client:
 
     def _remember(self, api: Api) -> None:
         self._vendor_now = api.vendor_now
-
-    def _http(self) -> Http:
-        return Http(
-            FATHOM,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=self._dice,
-            transport=self._transport,
-            pace=self._pace.turn,
-        )
 
 
 def _recorded_at(event: Any) -> datetime | None:

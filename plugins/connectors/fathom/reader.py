@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from connectors.contract import Page, Record, Rejected, ResetState, State
+from connectors.contract import Page, Record, Rejected, State, understood
 from connectors.fathom.api import Api
 from connectors.fathom.config import FathomConfig
 from connectors.fathom.pages import meetings_of, participants_of, recording_of, words_of
@@ -34,18 +34,13 @@ class Progress:
 
     @classmethod
     def of(cls, state: State | None) -> Self:
-        """Raises ResetState for a state that is not understood: reading twice is better than leaving out."""
         if not state:
             return cls()
-        try:
-            if state["version"] == VERSION:
-                if state["read_upto"] is not None:
-                    datetime.fromisoformat(state["read_upto"])
-                walk = state["walk"]
-                return cls(state["read_upto"], None if walk is None else Walk(**walk))
-        except (KeyError, TypeError, ValueError):
-            pass
-        raise ResetState("what was kept of the last sync is not of this version of the connector")
+        with understood(state, VERSION):
+            if state["read_upto"] is not None:
+                datetime.fromisoformat(state["read_upto"])
+            walk = state["walk"]
+            return cls(state["read_upto"], None if walk is None else Walk(**walk))
 
     def state(self) -> dict[str, Any]:
         walk = None if self.walk is None else asdict(self.walk)

@@ -1,18 +1,12 @@
 """Fathom's manners, as data for the HTTP core."""
 
-import orjson
-
 from connectors.contract import Reauthorise
-from connectors.http import Advice, Answer, Sign, Vendor
+from connectors.http import Advice, Answer, Sign, Vendor, words_of
 
 
 def _explained(answer: Answer) -> tuple[str, str]:
     """Its description promises no form of an error at all, so the status is the code and any word is quoted."""
-    code = str(answer.status)
-    try:
-        told = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return code, answer.body[:2_000].decode("utf-8", "replace")
+    code, told = str(answer.status), words_of(answer)
     if not isinstance(told, dict):
         return code, str(told)
     words = (told.get(name) for name in ("error", "message", "detail", "title"))

@@ -1,6 +1,7 @@
 """The connector: a configuration, the consent that it stands behind, and the mailboxes that a reader reads for it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -43,9 +44,17 @@ class Client:
         self._clock = clock or Clock()
         # Graph counts by mailbox and by ten minutes and says when it is too much; there is no day's budget to share
         self._budget = Budget(GRAPH.name, 1, 1, self._clock)
-        self._transport = transport
-        self._dice = dice
-        self.api: Shared[Api] = Shared(self._http, lambda http: Api(http, self.config))
+        http = partial(
+            Http,
+            GRAPH,
+            self._identity,
+            self._budget,
+            patience=self.config.patience,
+            clock=self._clock,
+            dice=dice,
+            transport=transport,
+        )
+        self.api: Shared[Api] = Shared(http, lambda http: Api(http, self.config))
 
     @property
     def streams(self) -> Sequence[Stream]:
@@ -82,17 +91,6 @@ class Client:
 
     def replay(self, stream: Stream, raw: Any, record_id: str | None) -> Record | Rejected:  # noqa: ARG002
         return Rejected("replayed", "of a refused mail or meeting nothing is kept: read the stream from the start", raw)
-
-    def _http(self) -> Http:
-        return Http(
-            GRAPH,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=self._dice,
-            transport=self._transport,
-        )
 
     def _allowed(self, users: Sequence[User]) -> Allowlist:
         """Whoever has a mailbox here is a colleague, at whatever domain."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.contract import ResetState, State
+from connectors.contract import State, understood
 
 VERSION = 1
 
@@ -38,15 +38,10 @@ Places = dict[str, Place]
 
 
 def read(state: State | None) -> Places:
-    """Raises ResetState for a state that is not understood: reading twice is better than leaving out."""
     if not state:
         return {}
-    try:
-        if state["version"] == VERSION:
-            return {str(name): _place(kept) for name, kept in state["places"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        pass
-    raise ResetState("what was kept of the last sync is not of this version of the connector")
+    with understood(state, VERSION):
+        return {str(name): _place(kept) for name, kept in state["places"].items()}
 
 
 def write(places: Mapping[str, Place]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Microsoft Graph's manners, as data for the HTTP core."""
 
-import orjson
-
 from connectors.contract import Fatal, Reauthorise
-from connectors.http import Advice, Answer, Refused, Sign, Vendor
+from connectors.http import Advice, Answer, Refused, Sign, Vendor, words_of
 
 # Graph has lost the place that a link stands for; which code it says so with depends on where it was lost.
 LOST_THE_PLACE = frozenset(
@@ -26,10 +24,9 @@ NO_MAILBOX = frozenset(
 
 def _explained(answer: Answer) -> tuple[str, str]:
     """Graph says {error: {code, message}}, its login {error, error_description}."""
-    try:
-        told = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return "", answer.body[:2_000].decode("utf-8", "replace")
+    told = words_of(answer)
+    if isinstance(told, str):
+        return "", told
     error = told.get("error") if isinstance(told, dict) else None
     if isinstance(error, dict):
         return str(error.get("code") or ""), str(error.get("message") or "")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -34,9 +35,17 @@ class Client:
         self._identity = Identity(Login(self.config, renew), self.config.secrets)
         self._clock = clock or Clock()
         self._budget = Budget(SALESFORCE.name, self.config.share_of_day, self.config.share_per_run, self._clock)
-        self._transport = transport
-        self._dice = dice
-        self.api: Shared[Api] = Shared(self._http, lambda http: Api(http, self.config.api_version), Api.close)
+        http = partial(
+            Http,
+            SALESFORCE,
+            self._identity,
+            self._budget,
+            patience=self.config.patience,
+            clock=self._clock,
+            dice=dice,
+            transport=transport,
+        )
+        self.api: Shared[Api] = Shared(http, lambda http: Api(http, self.config.api_version), Api.close)
 
     @property
     def streams(self) -> Sequence[Stream]:
@@ -74,14 +83,3 @@ class Client:
     async def writer(self) -> AsyncIterator[Writer]:
         async with self.api() as api:
             yield Writer(api, self.config, self._clock)
-
-    def _http(self) -> Http:
-        return Http(
-            SALESFORCE,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=self._dice,
-            transport=self._transport,
-        )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from connectors.contract import ResetState, State
+from connectors.contract import State, understood
 from connectors.salesforce.fields import Fields
 
 VERSION = 1
@@ -61,24 +61,18 @@ class Progress:
 
     @classmethod
     def of(cls, state: State | None) -> Self:
-        """Raises ResetState for a state that is not understood: reading twice is better than leaving out."""
         if not state:
             return cls()
-        try:
-            match state.get("version"):
-                case None:
-                    # Before versions there was one stamp. Without the fields of that time, everything is read once.
-                    return cls(read_upto=_moment(state["cursor"]))
-                case 1:
-                    return cls(
-                        read_upto=_optional(state["read_upto"]),
-                        whole_at=_optional(state["whole_at"]),
-                        fields=tuple(state["fields"]),
-                        reading=_reading(state["reading"]),
-                    )
-        except (KeyError, TypeError, ValueError):
-            pass
-        raise ResetState("what was kept of the last sync is not of this version of the connector")
+        with understood(state, None, 1):
+            if "version" not in state:
+                # Before versions there was one stamp. Without the fields of that time, everything is read once.
+                return cls(read_upto=_moment(state["cursor"]))
+            return cls(
+                read_upto=_optional(state["read_upto"]),
+                whole_at=_optional(state["whole_at"]),
+                fields=tuple(state["fields"]),
+                reading=_reading(state["reading"]),
+            )
 
     def state(self) -> dict[str, Any]:
         reading = None

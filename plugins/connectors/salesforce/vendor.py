@@ -9,15 +9,14 @@ from typing import NamedTuple
 import orjson
 
 from connectors.contract import Fatal, Reauthorise, Retry, WaitUntil
-from connectors.http import Advice, Answer, Refused, Sign, Vendor
+from connectors.http import Advice, Answer, Refused, Sign, Vendor, words_of
 
 
 def _explained(answer: Answer) -> tuple[str, str]:
     """Errors are an array of {message, errorCode}; those of a login {error, error_description}."""
-    try:
-        told = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return "", answer.body[:2_000].decode("utf-8", "replace")
+    told = words_of(answer)
+    if isinstance(told, str):
+        return "", told
     first = told[0] if isinstance(told, list) and told else told
     if not isinstance(first, dict):
         return "", ""
