@@ -15,12 +15,12 @@ no news is not even sent. A page can be prepared while the one before it is bein
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from itertools import chain
+from itertools import accumulate
 from struct import Struct
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid5
@@ -37,9 +37,6 @@ from warehouse.lease import LeaseLost
 
 # The primary key of raw holds the id, and an entry of a PostgreSQL index must fit into a third of a page.
 LONGEST_RECORD_ID = 255
-
-# Rows are sent in pieces of about this many bytes: small enough to be flat, large enough to be few.
-_PIECE = 128 * 1024
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _QUARANTINE_IDS = UUID("6f1c1d0e-51c5-4c0e-9a53-0d3f0a7a1b52")
@@ -111,31 +108,48 @@ class _Version(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """A record as the row that COPY takes, but for its seq, and what it is compared by."""
+    """What a record is compared by."""
 
     id: str
     stamp: int | None
     payload_hash: bytes
     is_deleted: bool
-    row: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A page as it will be sent. Making it is most of the work that the server has no part in."""
+    """A page as it will be sent. Making it is nearly all of the work that the server has no part in, and it can be done
+    while the page before is stored: whoever lands waits for the server, and must not wait for Python as well.
+    """
 
     records: Sequence[_Written]
     refused: Sequence[Refusal]
+    # the ids as a JSON array, each once, and those that come more than once
+    ids: str
+    repeated: Set[str]
+    # what COPY is told if all of them are news, and where in it each row begins and the last one ends
+    rows: bytes
+    bounds: Sequence[int]
 
 
 @contextmanager
-def fenced(conn: psycopg.Connection[Any], fence: int) -> Iterator[None]:
-    """A write transaction of the run that holds this fence, committed at the end of the body. Raises LeaseLost."""
+def fenced(conn: psycopg.Connection[Any], fence: int, ask: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A write transaction of the run that holds this fence, committed at the end of the body. Raises LeaseLost.
+
+    What `ask` executes goes to the server in the same trip as the beginning.
+    """
     if conn.info.transaction_status is not TransactionStatus.IDLE:
         raise RuntimeError("it would only be a savepoint: the connection is in a transaction already")
-    with conn.transaction():
+    with ExitStack() as transaction:
         try:
-            conn.execute("select control.hold_lease(%s)", [fence])
+            with conn.pipeline() as pipeline:
+                # conn.transaction() would stay in the pipeline, where there is no COPY
+                transaction.enter_context(psycopg.Transaction(conn))
+                if not conn.autocommit:
+                    # psycopg would begin once more: it has not heard yet that it has
+                    pipeline.sync()
+                conn.execute("select control.hold_lease(%s)", [fence])
+                ask()
         except psycopg.errors.ObjectNotInPrerequisiteState as lost:
             raise LeaseLost("another run has the tenant now; this one stops, nothing of it is half done") from lost
         yield
@@ -148,13 +162,21 @@ def table_of(connector: str, stream: str) -> sql.Identifier:
 def prepare(records: Iterable[Version], rejected: Sequence[Refusal]) -> Prepared:
     """Write a page's records as they will be sent; those that no database could store join the rejected."""
     written: list[_Written] = []
+    rows: list[bytes] = []
     refused: list[Refusal] = list(rejected)
     for record in records:
         try:
-            written.append(_write(record))
+            brought, row = _write(record, len(written))
         except _NotStorable as unstorable:
             refused.append(_Refused(f"record {record.id}", str(unstorable), record.payload, record.id))
-    return Prepared(written, refused)
+        else:
+            written.append(brought)
+            rows.append(row)
+    times = Counter([record.id for record in written])
+    repeated = {record_id for record_id, count in times.items() if count > 1}
+    ids = orjson.dumps(list(times)).decode()
+    bounds = list(accumulate(map(len, rows), initial=len(_COPY_STARTS)))
+    return Prepared(written, refused, ids, repeated, b"".join((_COPY_STARTS, *rows, _COPY_ENDS)), bounds)
 
 
 def land(
@@ -178,24 +200,33 @@ def land(
     seq is the order of commits.
     """
     table = table_of(connector, stream)
-    with fenced(conn, fence), conn.cursor() as cursor:
-        news = _News(page.records, _lock_state(cursor, tenant_id, connector_id, connector, stream))
-        has_news = _send_news(conn, table, tenant_id, news)
-        landed = news.landed(failed=len(page.refused))
+    known = _Known(conn, table, page.ids, tenant_id, connector_id, connector, stream)
+    with fenced(conn, fence, known.ask), conn.cursor() as cursor:
+        last_seq, versions = known.told()
+        news = _news_of(page, versions, last_seq)
+        landed = news.landed
+        if news.positions:
+            _send(conn, page, news.positions)
         # In one go: a page of few records costs little more than the trips to the server and back.
         with conn.pipeline():
             # A page need not be on the disk before the next: if the server dies, the last ones are gone with the state
             # that follows them, and are read again. The end of a sync is on the disk, and all of its pages before it.
             cursor.execute("set local synchronous_commit = off")
-            if has_news:
-                _store_news(cursor, table, tenant_id, sync_id)
+            if news.positions:
+                _store(cursor, table, tenant_id, sync_id, last_seq)
             _quarantine(cursor, tenant_id, connector, stream, page.refused, sync_id)
             if asked is not None:
                 _remember(cursor, tenant_id, connector_id, asked)
             cursor.execute(
                 "update control.stream_states set last_seq = %s, state = %s, updated_at = now()"
                 " where tenant_id = %s and connector = %s and stream = %s",
-                [news.last_seq, None if state is None else Jsonb(dict(state)), tenant_id, connector, stream],
+                [
+                    last_seq + len(news.positions),
+                    None if state is None else Jsonb(dict(state)),
+                    tenant_id,
+                    connector,
+                    stream,
+                ],
             )
             cursor.execute(
                 "update control.sync_logs set"
@@ -227,59 +258,109 @@ def state_of(conn: psycopg.Connection[Any], tenant_id: str, connector: str, stre
     return state
 
 
-class _News:
-    """Which of a page's records are news, and their numbers."""
+class _Known:
+    """What the server knows of a page's records. Asks for it in one trip: before it the stream's state is locked, after
+    it there is a table to copy to.
+    """
 
-    def __init__(self, records: Sequence[_Written], last_seq: int) -> None:
-        self.records = records
-        self.times = Counter(record.id for record in records)
-        self.last_seq = last_seq
-        self._created = self._updated = self._unchanged = self._deleted = 0
+    def __init__(
+        self,
+        conn: psycopg.Connection[Any],
+        table: sql.Identifier,
+        ids: str,
+        tenant_id: str,
+        connector_id: str,
+        connector: str,
+        stream: str,
+    ) -> None:
+        self._table, self._ids, self._tenant_id, self._connector_id = table, ids, tenant_id, connector_id
+        self._stream = connector, stream
+        self._conn, self._state, self._versions = conn, conn.cursor(), conn.cursor(binary=True)
+        self._versions.adapters.register_loader("timestamptz", _StampLoader)
 
-    def landed(self, failed: int) -> Landed:
-        return Landed(self._created, self._updated, self._unchanged, self._deleted, failed)
+    def ask(self) -> None:
+        """A statement sees what was committed before it began, so the second one sees what the lock was waited for.
 
-    def rows(self, known: Mapping[str, Sequence[_Version]]) -> Iterator[bytes]:
-        """The rows to store, given the versions that raw has of these records.
-
-        A record that is neither known nor twice in the page needs no comparison.
+        Asked for as an array, neighbours in the page that are neighbours in the index are found in one go. Of the
+        indexes the primary key alone can serve this, whatever the planner believes of the tenant. The plan is not kept,
+        because the table grows under it.
         """
-        compared = known.keys() | {record_id for record_id, times in self.times.items() if times > 1}
-        changes = self._changes(compared, known) if compared else {}
-        for position, record in enumerate(self.records):
-            if record.id in compared and position not in changes:
-                continue
-            self.last_seq += 1
-            if record.is_deleted:
-                self._deleted += 1
-            elif changes.get(position, True):
-                self._created += 1
-            else:
-                self._updated += 1
-            yield record.row
-            yield _LENGTH_AND_INTEGER.pack(8, self.last_seq)
+        self._state.execute(
+            "select last_seq from control.stream_states where tenant_id = %s and connector = %s and stream = %s"
+            " for update",
+            [self._tenant_id, *self._stream],
+        )
+        self._versions.execute(
+            sql.SQL(
+                "select record_id, source_updated_at, seq, payload_hash, is_deleted from {}"
+                " where tenant_id = %(tenant)s and record_id = any (array(select json_array_elements_text(%(ids)s)))"
+            ).format(self._table),
+            {"tenant": self._tenant_id, "ids": self._ids},
+            prepare=False,
+        )
+        self._conn.execute(
+            "create temp table if not exists landing_page (record_id text, payload jsonb, payload_hash bytea,"
+            " is_deleted boolean, source_updated_at timestamptz, place integer) on commit delete rows"
+        )
 
-    def _changes(self, compared: Set[str], known: Mapping[str, Sequence[_Version]]) -> dict[int, bool]:
-        """The positions of the records that change something, each with whether it is the first of its record."""
-        brought: dict[str, list[_Version]] = defaultdict(list)
-        for position, record in enumerate(self.records):
-            if record.id in compared:
-                seq = self.last_seq + 1 + position
-                brought[record.id].append(_Version(record.stamp, seq, record.payload_hash, record.is_deleted, position))
-        changes: dict[int, bool] = {}
-        for record_id, versions in brought.items():
-            has = known.get(record_id, ())
-            changed = _changed_positions([*has, *versions])
-            self._unchanged += len(versions) - len(changed)
-            changes.update((position, not has and position == min(changed)) for position in changed)
-        return changes
+    def told(self) -> tuple[int, dict[str, list[_Version]]]:
+        """The stream's last number, and the versions that raw has of these records."""
+        row = self._state.fetchone() or self._of_a_new_stream()
+        known: dict[str, list[_Version]] = defaultdict(list)
+        for record_id, *version in self._versions:
+            known[record_id].append(_Version(*version))
+        return int(row[0]), known
+
+    def _of_a_new_stream(self) -> tuple[Any, ...]:
+        self._conn.execute(
+            "insert into control.stream_states (tenant_id, connector_id, connector, stream) values (%s, %s, %s, %s)"
+            " on conflict do nothing",
+            [self._tenant_id, self._connector_id, *self._stream],
+        )
+        # somebody else may have been here first, and what they landed is to be seen
+        self.ask()
+        row = self._state.fetchone()
+        if row is None:
+            name = " ".join(self._stream)
+            raise LookupError(f"the state of {name} is not visible to the login of tenant {self._tenant_id}")
+        return tuple(row)
+
+
+class _News(NamedTuple):
+    """The positions of a page's records that are news, in their order."""
+
+    positions: Sequence[int]
+    landed: Landed
+
+
+def _news_of(page: Prepared, known: Mapping[str, Sequence[_Version]], last_seq: int) -> _News:
+    """A record that is neither known nor twice in the page needs no comparison."""
+    records, compared = page.records, known.keys() | page.repeated
+    brought: dict[str, list[_Version]] = defaultdict(list)
+    for position, record in enumerate(records) if compared else ():
+        if record.id in compared:
+            seq = last_seq + 1 + position
+            brought[record.id].append(_Version(record.stamp, seq, record.payload_hash, record.is_deleted, position))
+    is_first: dict[int, bool] = {}
+    unchanged = 0
+    for record_id, versions in brought.items():
+        has = known.get(record_id, ())
+        changed = _changed_positions([*has, *versions])
+        unchanged += len(versions) - len(changed)
+        is_first.update((position, not has and position == min(changed)) for position in changed)
+    positions: Sequence[int] = range(len(records))
+    if unchanged:
+        positions = [place for place in positions if records[place].id not in compared or place in is_first]
+    deleted = sum(records[place].is_deleted for place in positions)
+    updated = sum(not first and not records[place].is_deleted for place, first in is_first.items())
+    return _News(positions, Landed(len(positions) - deleted - updated, updated, unchanged, deleted, len(page.refused)))
 
 
 class _NotStorable(ValueError):
     """Why no database could store the record."""
 
 
-def _write(record: Version) -> _Written:
+def _write(record: Version, position: int) -> tuple[_Written, bytes]:
     if not record.id or len(record.id) > LONGEST_RECORD_ID:
         raise _NotStorable(f"the id must have 1 to {LONGEST_RECORD_ID} characters")
     if "\0" in record.id or not _is_text(record.id):
@@ -291,7 +372,8 @@ def _write(record: Version) -> _Written:
     if b"\\u0000" in body and _ESCAPED_NUL.search(body):
         raise _NotStorable("a text holds a NUL character, which no database stores")
     payload_hash, stamp = _hash(body), _stamp(record.source_updated_at)
-    return _Written(record.id, stamp, payload_hash, record.is_deleted, _row(record, body, payload_hash, stamp))
+    brought = _Written(record.id, stamp, payload_hash, record.is_deleted)
+    return brought, _row(brought, body, position)
 
 
 def _changed_positions(versions: Iterable[_Version]) -> list[int]:
@@ -313,75 +395,29 @@ def _is_text(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _lock_state(cursor: psycopg.Cursor[Any], tenant_id: str, connector_id: str, connector: str, stream: str) -> int:
-    query = (
-        "select last_seq from control.stream_states where tenant_id = %s and connector = %s and stream = %s for update"
-    )
-    row = cursor.execute(query, [tenant_id, connector, stream]).fetchone()
-    if row is None:
-        cursor.execute(
-            "insert into control.stream_states (tenant_id, connector_id, connector, stream) values (%s, %s, %s, %s)"
-            " on conflict do nothing",
-            [tenant_id, connector_id, connector, stream],
-        )
-        row = cursor.execute(query, [tenant_id, connector, stream]).fetchone()
-    if row is None:
-        raise LookupError(f"the state of {connector} {stream} is not visible to the login of tenant {tenant_id}")
-    return int(row[0])
-
-
-def _send_news(conn: psycopg.Connection[Any], table: sql.Identifier, tenant_id: str, news: _News) -> bool:
-    """Copy what is news to a temporary table: PostgreSQL refuses COPY into a table under policies."""
-    if not news.records:
-        return False
-    pieces = _pieces(news.rows(_known_versions(conn, table, tenant_id, news.times)))
-    first = next(pieces, None)
-    if first is None:
-        return False
-    conn.execute(
-        "create temp table if not exists landing_page (record_id text, payload jsonb, payload_hash bytea,"
-        " is_deleted boolean, source_updated_at timestamptz, seq bigint) on commit delete rows"
-    )
+def _send(conn: psycopg.Connection[Any], page: Prepared, positions: Sequence[int]) -> None:
+    """Copy these rows to a temporary table: PostgreSQL refuses COPY into a table under policies."""
+    rows = page.rows
+    if len(positions) < len(page.records):
+        # their places are others, for numbers have no gaps
+        chosen = [
+            rows[page.bounds[position] : page.bounds[position + 1] - _PLACE.size] + _PLACE.pack(place)
+            for place, position in enumerate(positions)
+        ]
+        rows = b"".join((_COPY_STARTS, *chosen, _COPY_ENDS))
     with conn.cursor() as cursor, cursor.copy("copy pg_temp.landing_page from stdin (format binary)") as copy:
-        for piece in chain((_COPY_STARTS, first), pieces, (_COPY_ENDS,)):
-            copy.write(piece)
-    return True
+        copy.write(rows)
 
 
-def _store_news(cursor: psycopg.Cursor[Any], table: sql.Identifier, tenant_id: str, sync_id: str) -> None:
+def _store(cursor: psycopg.Cursor[Any], table: sql.Identifier, tenant_id: str, sync_id: str, last_seq: int) -> None:
     cursor.execute(
         sql.SQL(
             "insert into {} (tenant_id, record_id, payload, payload_hash, is_deleted, source_updated_at, sync_id, seq)"
-            " select %s, record_id, payload, payload_hash, is_deleted, source_updated_at, %s, seq"
+            " select %s, record_id, payload, payload_hash, is_deleted, source_updated_at, %s, %s::bigint + 1 + place"
             " from pg_temp.landing_page"
         ).format(table),
-        [tenant_id, sync_id],
+        [tenant_id, sync_id, last_seq],
     )
-
-
-def _known_versions(
-    conn: psycopg.Connection[Any], table: sql.Identifier, tenant_id: str, record_ids: Iterable[str]
-) -> dict[str, list[_Version]]:
-    """What raw has of these records.
-
-    Asked for as an array, neighbours in the page that are neighbours in the index are found in one go. Of the indexes
-    the primary key alone can serve this, whatever the planner believes of the tenant. The plan is not kept, because the
-    table grows under it.
-    """
-    with conn.cursor(binary=True) as cursor:
-        cursor.adapters.register_loader("timestamptz", _StampLoader)
-        rows = cursor.execute(
-            sql.SQL(
-                "select record_id, source_updated_at, seq, payload_hash, is_deleted from {}"
-                " where tenant_id = %(tenant)s and record_id = any (array(select json_array_elements_text(%(ids)s)))"
-            ).format(table),
-            {"tenant": tenant_id, "ids": orjson.dumps(list(record_ids)).decode()},
-            prepare=False,
-        )
-        known: dict[str, list[_Version]] = defaultdict(list)
-        for record_id, *version in rows:
-            known[record_id].append(_Version(*version))
-    return known
 
 
 # ── rows as COPY's binary format wants them ──────────────────────────────────────────────────────────────────────────
@@ -391,15 +427,16 @@ _COPY_ENDS = b"\xff\xff"
 _SIX_COLUMNS_AND_LENGTH = Struct(">hi")
 _LENGTH_AND_VERSION_OF_JSONB = Struct(">ib")
 _HASH_AND_FLAG = Struct(">i16si?")
-_LENGTH_AND_INTEGER = Struct(">iq")
+_LENGTH_AND_STAMP = Struct(">iq")
+_PLACE = Struct(">i")
+_LENGTH_OF_PLACE = _PLACE.pack(_PLACE.size)
 _NULL = b"\xff\xff\xff\xff"
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _row(record: Version, body: bytes, payload_hash: bytes, stamp: int | None) -> bytes:
-    """All columns but the last, which is seq: known only when the row is sent."""
+def _row(record: _Written, body: bytes, position: int) -> bytes:
     record_id = record.id.encode()
     return b"".join(
         (
@@ -407,8 +444,10 @@ def _row(record: Version, body: bytes, payload_hash: bytes, stamp: int | None) -
             record_id,
             _LENGTH_AND_VERSION_OF_JSONB.pack(len(body) + 1, 1),
             body,
-            _HASH_AND_FLAG.pack(16, payload_hash, 1, record.is_deleted),
-            _NULL if stamp is None else _LENGTH_AND_INTEGER.pack(8, stamp),
+            _HASH_AND_FLAG.pack(16, record.payload_hash, 1, record.is_deleted),
+            _NULL if record.stamp is None else _LENGTH_AND_STAMP.pack(8, record.stamp),
+            _LENGTH_OF_PLACE,
+            _PLACE.pack(position),
         )
     )
 
@@ -431,19 +470,6 @@ class _StampLoader(Loader):
 
     def load(self, data: Buffer) -> int:
         return int.from_bytes(data, signed=True)
-
-
-def _pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
-    waiting: list[bytes] = []
-    size = 0
-    for row in rows:
-        waiting.append(row)
-        size += len(row)
-        if size >= _PIECE:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
 
 
 # ── quarantine ───────────────────────────────────────────────────────────────────────────────────────────────────────
