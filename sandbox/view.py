@@ -1,5 +1,6 @@
 """What each vendor's data in the sandbox is: that vendor's view of an invented company whose days pass."""
 
+from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from threading import RLock
@@ -13,7 +14,7 @@ HISTORY = timedelta(days=400)
 
 
 @dataclass(eq=False)
-class View:
+class View(ABC):
     """Everything is done under `lock`: the server answers in one thread while a test mutates in another."""
 
     seed: int = 1
@@ -56,6 +57,6 @@ class View:
         self.now += timedelta(seconds=1)
         return self.seconds
 
+    @abstractmethod
     def _tell(self, before: Company | None = None) -> None:
         """Take over what the company did, since `before` if that is given."""
-        raise NotImplementedError

@@ -1,12 +1,14 @@
 """What the configurations of connectors have alike: addresses, streams, and a refusal that names the field."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
 from typing import Annotated, Any, TypeVar
 
+import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.contract import Fatal
-from connectors.http import Patience
+from connectors.http import Budget, Clock, Http, Identity, Patience, Vendor
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -34,6 +36,28 @@ class VendorConfig(BaseModel):
         """Nobody takes long to open the door."""
         seconds = self.timeout_seconds
         return Patience(min(10.0, seconds), seconds, seconds, self.attempts, self.backoff_seconds)
+
+    def http_to(
+        self,
+        vendor: Vendor,
+        identity: Identity,
+        budget: Budget,
+        clock: Clock,
+        dice: Random | None,
+        transport: httpx.AsyncBaseTransport | None,
+        pace: Callable[[], Awaitable[None]] | None = None,
+    ) -> Callable[[], Http]:
+        """What opens a connection in the event loop that needs one."""
+        return lambda: Http(
+            vendor,
+            identity,
+            budget,
+            patience=self.patience,
+            clock=clock,
+            dice=dice,
+            transport=transport,
+            pace=pace,
+        )
 
 
 def some_of(known: Sequence[str]) -> AfterValidator:

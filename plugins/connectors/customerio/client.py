@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -36,16 +35,8 @@ class Client:
         # Customer.io counts calls per second and none per day.
         self._budget = Budget(CUSTOMERIO.name, 1, 1, self._clock)
         self._pace = Pace(self.config.calls_per_second, 1, self._clock)
-        http = partial(
-            Http,
-            CUSTOMERIO,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=dice,
-            transport=transport,
-            pace=self._pace.turn,
+        http = self.config.http_to(
+            CUSTOMERIO, self._identity, self._budget, self._clock, dice, transport, self._pace.turn
         )
         self.api: Shared[Api] = Shared(
             http, lambda http: Api(http, self.config.api_version, self._vendor_now), self._remember

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -52,17 +51,7 @@ class Client:
         self._purse = Purse(self.config.budget_per_run)
         self._calls_per_second = self.config.calls_per_second
         self._pace = Pace(self._calls_per_second, 1, self._clock)
-        http = partial(
-            Http,
-            DELIVRAI,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=dice,
-            transport=transport,
-            pace=self._turn,
-        )
+        http = self.config.http_to(DELIVRAI, self._identity, self._budget, self._clock, dice, transport, self._turn)
         self.api: Shared[Api] = Shared(http, self._opened, self._remember)
         self._vendor_now: datetime | None = None
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -40,17 +39,7 @@ class Client:
         # Fathom counts calls per minute and none per day.
         self._budget = Budget(FATHOM.name, 1, 1, self._clock)
         self._pace = Pace(self.config.calls_per_minute, 60, self._clock)
-        http = partial(
-            Http,
-            FATHOM,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=dice,
-            transport=transport,
-            pace=self._pace.turn,
-        )
+        http = self.config.http_to(FATHOM, self._identity, self._budget, self._clock, dice, transport, self._pace.turn)
         self.api: Shared[Api] = Shared(http, self._opened, self._remember)
         self._vendor_now: datetime | None = None
 

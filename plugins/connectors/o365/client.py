@@ -1,14 +1,13 @@
 """The connector: a configuration, the consent that it stands behind, and the mailboxes that a reader reads for it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
 from random import Random
 from typing import Any
 
 import httpx
 
 from connectors.contract import ConnectorError, Consent, Health, Page, Record, Rejected, Renew, State, Stream
-from connectors.http import Budget, Clock, Http, Identity, Shared
+from connectors.http import Budget, Clock, Identity, Shared
 from connectors.o365.api import Api, User
 from connectors.o365.config import O365Config, read
 from connectors.o365.counterparts import Allowlist
@@ -44,16 +43,7 @@ class Client:
         self._clock = clock or Clock()
         # Graph counts by mailbox and by ten minutes and says when it is too much; there is no day's budget to share
         self._budget = Budget(GRAPH.name, 1, 1, self._clock)
-        http = partial(
-            Http,
-            GRAPH,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=dice,
-            transport=transport,
-        )
+        http = self.config.http_to(GRAPH, self._identity, self._budget, self._clock, dice, transport)
         self.api: Shared[Api] = Shared(http, lambda http: Api(http, self.config))
 
     @property

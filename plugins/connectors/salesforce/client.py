@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from random import Random
 from typing import Any
 
 import httpx
 
 from connectors.contract import ConnectorError, Health, Page, Record, Rejected, Renew, State, Stream
-from connectors.http import Budget, Clock, Http, Identity, Shared
+from connectors.http import Budget, Clock, Identity, Shared
 from connectors.salesforce.api import Api
 from connectors.salesforce.config import read
 from connectors.salesforce.login import Login
@@ -35,16 +34,7 @@ class Client:
         self._identity = Identity(Login(self.config, renew), self.config.secrets)
         self._clock = clock or Clock()
         self._budget = Budget(SALESFORCE.name, self.config.share_of_day, self.config.share_per_run, self._clock)
-        http = partial(
-            Http,
-            SALESFORCE,
-            self._identity,
-            self._budget,
-            patience=self.config.patience,
-            clock=self._clock,
-            dice=dice,
-            transport=transport,
-        )
+        http = self.config.http_to(SALESFORCE, self._identity, self._budget, self._clock, dice, transport)
         self.api: Shared[Api] = Shared(http, lambda http: Api(http, self.config.api_version), Api.close)
 
     @property
