@@ -6,7 +6,7 @@ nor paid for here.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 from airflow.sdk import (
     DAG,
     Asset,
+    BaseOperator,
+    Context,
     CronTriggerTimetable,
     Param,
     TriggerRule,
     chain,
-    get_current_context,
     get_parsing_context,
-    task,
 )
 from airflow.sdk.exceptions import (
     AirflowFailException,
@@ -151,9 +151,20 @@ def pipeline_of(tenant: TenantEntry) -> DAG:
         description="From the sources to published scores",
         schedule=None if tenant.paused else every_four_hours(tenant),
     ) as dag:
-        slug, connectors = tenant.slug, list(tenant.connectors)
-        extracts = extract.partial(slug=slug).expand(connector=connectors)
-        chain(extracts, transform(slug), *from_score_on(tenant))
+        extracts = Extract.partial(
+            task_id="extract",
+            queue=VENDORS,
+            execution_timeout=timedelta(hours=2),
+            map_index_template="{{ task.connector }}",
+        ).expand(connector=list(tenant.connectors))
+        transform = Transform(
+            task_id="transform",
+            queue=DATABASE,
+            execution_timeout=timedelta(hours=1),
+            # waits for all extracts, and runs if at least one of them succeeded
+            trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+        )
+        chain(extracts, transform, *from_score_on(tenant))
     return with_form(dag, as_of=AS_OF, dry_run=DRY_RUN, full=FULL, streams=STREAMS)
 
 
@@ -205,112 +216,135 @@ def common(tenant: TenantEntry, kind: str, about: str) -> dict[str, Any]:
     }
 
 
-def from_score_on(tenant: TenantEntry) -> list[Any]:
-    slug = tenant.slug
-    published = publish.override(outlets=[scores_of(tenant)])
-    last = conclude.override(
-        on_success_callback=[TellOfIncidents(slug, is_failure=False)],
-        on_failure_callback=[TellOfIncidents(slug, is_failure=True)],
-    )
-    return [score(slug), published(slug), writeback(slug), last(slug, list(tenant.connectors))]
+def from_score_on(tenant: TenantEntry) -> list[BaseOperator]:
+    return [
+        Score(task_id="score", queue=ENGINE),
+        Publish(task_id="publish", queue=DATABASE, outlets=[scores_of(tenant)]),
+        # a CRM's bulk job may take its time
+        Writeback(task_id="writeback", queue=VENDORS, execution_timeout=timedelta(hours=2)),
+        Conclude(
+            task_id="conclude",
+            queue=DATABASE,
+            trigger_rule=TriggerRule.ALL_DONE,
+            connectors=tenant.connectors,
+            on_success_callback=[TellOfIncidents(tenant.slug, is_failure=False)],
+            on_failure_callback=[TellOfIncidents(tenant.slug, is_failure=True)],
+        ),
+    ]
 
 
-# Its pool is that of its vendor: plugins/airflow_local_settings.py
-@task(queue=VENDORS, map_index_template="{{ task.op_kwargs['connector'] }}", execution_timeout=timedelta(hours=2))
-def extract(slug: str, connector: str) -> dict[str, Any]:
-    from steps import pipeline
-
-    asked = get_current_context()["params"]
-    with no_worker_waiting():
-        summary = pipeline.extract(
-            slug,
-            connector,
-            run_id(),
-            full=asked["full"],
-            streams=asked["streams"],
-            patience=SECONDS_WITH_A_WORKER,
-        )
-    if not summary["streams"] and asked["streams"]:
-        raise AirflowSkipException(summary["notes"][0])
-    return summary
+# ── the tasks: operators with hardly an argument, for decorated functions take twice as long to parse ────────────────
 
 
-# Waits for all extracts, and runs if at least one of them succeeded.
-@task(queue=DATABASE, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, execution_timeout=timedelta(hours=1))
-def transform(slug: str) -> dict[str, Any]:
-    from steps import pipeline
+class Extract(BaseOperator):
+    """Its pool is that of its vendor: plugins/airflow_local_settings.py"""
 
-    with no_worker_waiting():
-        return pipeline.transform(slug, run_id())
+    def __init__(self, *, connector: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.connector = connector
 
+    def execute(self, context: Context) -> dict[str, Any]:
+        from steps import pipeline
 
-@task(queue=ENGINE)
-def score(slug: str) -> dict[str, Any]:
-    from steps import pipeline
-
-    asked = get_current_context()["params"]
-    with no_worker_waiting():
-        summary = pipeline.score(
-            slug,
-            run_id(),
-            as_of(),
-            dry_run=asked["dry_run"],
-            # a day that somebody asks for by name is meant
-            forwards_only=not asked["as_of"],
-            patience=SECONDS_WITH_A_WORKER,
-        )
-    if not summary["kept"]:
-        print(f"Nothing is published: scores as of {summary['as_of']} would move like this: {summary['would_move']}")
-        leave_out_the_rest(summary)
-    return summary
+        asked = context["params"]
+        with no_worker_waiting(context):
+            summary = pipeline.extract(
+                slug(context),
+                self.connector,
+                run_id(context),
+                full=asked["full"],
+                streams=asked["streams"],
+                patience=SECONDS_WITH_A_WORKER,
+            )
+        if not summary["streams"] and asked["streams"]:
+            raise AirflowSkipException(summary["notes"][0])
+        return summary
 
 
-@task(queue=DATABASE)
-def publish(slug: str) -> dict[str, Any]:
-    from steps import pipeline, quality
+class Transform(BaseOperator):
+    def execute(self, context: Context) -> dict[str, Any]:
+        from steps import pipeline
 
-    try:
-        with no_worker_waiting():
-            summary = pipeline.publish(slug, run_id())
-    except quality.Breach as breach:
-        # the same candidates will not look better in a minute
-        raise AirflowFailException(str(breach)) from None
-    # a task that looks and skips itself would cost as much as one that works
-    if because := pipeline.no_writeback(slug):
-        print(f"No writeback: {because}")
-        leave_out_the_rest(summary)
-    return summary
+        with no_worker_waiting(context):
+            return pipeline.transform(slug(context), run_id(context))
 
 
-# a CRM's bulk job may take its time
-@task(queue=VENDORS, execution_timeout=timedelta(hours=2))
-def writeback(slug: str) -> dict[str, Any]:
-    from steps import pipeline
+class Score(BaseOperator):
+    def execute(self, context: Context) -> dict[str, Any]:
+        from steps import pipeline
 
-    summary = pipeline.writeback(slug, run_id())
-    if summary["writeback"] == "off":
-        raise AirflowSkipException(summary["because"])
-    return summary
+        asked = context["params"]
+        with no_worker_waiting(context):
+            summary = pipeline.score(
+                slug(context),
+                run_id(context),
+                as_of(context),
+                dry_run=asked["dry_run"],
+                # a day that somebody asks for by name is meant
+                forwards_only=not asked["as_of"],
+                patience=SECONDS_WITH_A_WORKER,
+            )
+        if not summary["kept"]:
+            day, moves = summary["as_of"], summary["would_move"]
+            print(f"Nothing is published: scores as of {day} would move like this: {moves}")
+            leave_out_the_rest(context, summary)
+        return summary
 
 
-@task(queue=DATABASE, trigger_rule=TriggerRule.ALL_DONE)
-def conclude(slug: str, connectors: list[str]) -> None:
-    from steps import pipeline
+class Publish(BaseOperator):
+    def execute(self, context: Context) -> dict[str, Any]:
+        from steps import pipeline, quality
 
-    pipeline.conclude(slug, run_id())
-    if failed := failed_tasks(connectors):
-        raise AirflowFailException(f"failed: {', '.join(failed)}. `clarity why-red {slug}` says why and what to do.")
+        try:
+            with no_worker_waiting(context):
+                summary = pipeline.publish(slug(context), run_id(context))
+        except quality.Breach as breach:
+            # the same candidates will not look better in a minute
+            raise AirflowFailException(str(breach)) from None
+        # a task that looks and skips itself would cost as much as one that works
+        if because := pipeline.no_writeback(slug(context)):
+            print(f"No writeback: {because}")
+            leave_out_the_rest(context, summary)
+        return summary
 
 
-def run_id() -> str:
+class Writeback(BaseOperator):
+    def execute(self, context: Context) -> dict[str, Any]:
+        from steps import pipeline
+
+        summary = pipeline.writeback(slug(context), run_id(context))
+        if summary["writeback"] == "off":
+            raise AirflowSkipException(summary["because"])
+        return summary
+
+
+class Conclude(BaseOperator):
+    def __init__(self, *, connectors: Sequence[str], **options: Any) -> None:
+        super().__init__(**options)
+        self.connectors = connectors
+
+    def execute(self, context: Context) -> None:
+        from steps import pipeline
+
+        pipeline.conclude(slug(context), run_id(context))
+        if failed := failed_tasks(context, self.connectors):
+            raise AirflowFailException(
+                f"failed: {', '.join(failed)}. `clarity why-red {slug(context)}` says why and what to do."
+            )
+
+
+def slug(context: Context) -> str:
+    return context["dag_run"].dag_id.partition("__")[2]
+
+
+def run_id(context: Context) -> str:
     """One name for the run across the platform: in the lease, in sync_logs, in control.model_runs."""
-    run = get_current_context()["dag_run"]
+    run = context["dag_run"]
     return f"{run.dag_id}/{run.run_id}"
 
 
-def as_of() -> date:
+def as_of(context: Context) -> date:
     """The day to score at: the one asked for, else the one that the run is for. A retry gets the same."""
-    context = get_current_context()
     if asked := context["params"]["as_of"]:
         return date.fromisoformat(asked)
     run = context["dag_run"]
@@ -318,14 +352,13 @@ def as_of() -> date:
 
 
 @contextmanager
-def no_worker_waiting() -> Iterator[None]:
+def no_worker_waiting(context: Context) -> Iterator[None]:
     """Whatever can't be now is tried again then, by a new process: until then the worker is somebody else's."""
     from steps import pipeline
 
     try:
         yield
     except pipeline.NotNow as wait:
-        context = get_current_context()
         began = context["ti"].get_first_reschedule_date(context) or datetime.now(UTC)
         if wait.until - began > LONGEST_WAIT:
             raise
@@ -333,22 +366,24 @@ def no_worker_waiting() -> Iterator[None]:
         raise AirflowRescheduleException(wait.until) from None  # type: ignore[no-untyped-call]
 
 
-def leave_out_the_rest(summary: dict[str, Any]) -> None:
+def leave_out_the_rest(context: Context, summary: dict[str, Any]) -> None:
     """Ends the task well, and skips what comes next without a process that would find out that there is nothing."""
-    task_instance = get_current_context()["ti"]
+    task_instance = context["ti"]
     task_instance.xcom_push("return_value", summary)
     raise DownstreamTasksSkipped(  # type: ignore[no-untyped-call]
         tasks=sorted(task_instance.task.downstream_task_ids)
     )
 
 
-def failed_tasks(connectors: list[str]) -> list[str]:
+def failed_tasks(context: Context, connectors: Sequence[str]) -> list[str]:
     """The tasks of this run that failed, an extract by its connector's name."""
-    context = get_current_context()
     run, ti = context["dag_run"], context["ti"]
     states = ti.get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])[run.run_id]
     names = {f"extract_{position}": f"extract {connector}" for position, connector in enumerate(connectors)}
     return [names.get(name, name) for name, state in sorted(states.items()) if state == "failed"]
+
+
+# ── when ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def scores_of(tenant: TenantEntry) -> Asset:

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
@@ -187,12 +188,12 @@ def generate(
     since = since or today - timedelta(days=365)
     if since < BEGINNING:
         raise ValueError(f"the invented world begins on {BEGINNING}; activities since {since} are not to be had")
-    return _generate(World(seed, accounts, today, since, market or Market()))
+    return made(World(seed, accounts, today, since, market or Market()))
 
 
 def advance(company: Company, days: int) -> Company:
     """The same world some days later."""
-    return _generate(replace(company.world, today=company.world.today + timedelta(days=days)))
+    return made(replace(company.world, today=company.world.today + timedelta(days=days)))
 
 
 def stage_changes(company: Company) -> Iterator[StageChange]:
@@ -227,7 +228,7 @@ def read_world(folder: Path) -> Company:
     """The company that `write_csv` wrote into this folder."""
     facts = json.loads((folder / WORLD_FILE).read_text(encoding="utf-8"))
     market = facts["market"]
-    return _generate(
+    return made(
         World(
             seed=facts["seed"],
             accounts=facts["accounts"],
@@ -244,7 +245,9 @@ def read_world(folder: Path) -> Company:
     )
 
 
-def _generate(world: World) -> Company:
+@lru_cache(maxsize=4)
+def made(world: World) -> Company:
+    """Nothing in a company changes once it is made, so whoever asks for the same world again is given the same one."""
     lives = [_Life(world, number) for number in range(1, world.accounts + 1)]
     activities = (activity for life in lives for activity in life.activities())
     return Company(

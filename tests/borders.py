@@ -147,7 +147,7 @@ ROOMS = {
             "dags": "a DAG file is Airflow's to read",
             ANYTHING_ELSE: OPEN_THE_BORDER,
         },
-        only_in={("sandbox", "cli/demo.py"): SANDBOX_IS_NOT_THE_PRODUCT},
+        only_in={("sandbox", "cli/demonstration.py"): SANDBOX_IS_NOT_THE_PRODUCT},
     ),
     "sandbox": Room(
         place="sandbox",

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -40,6 +41,10 @@ def pytest_collection_finish() -> None:
     nobody uses any more, and finds nothing: a tenth of the processor's time."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    # Each time it starts, dbt looks for the module that it was called by, in the source of everything below it on the
+    # stack. Below pytest that is a second.
+    if flags := sys.modules.get("dbt_common.behavior_flags"):
+        flags.BehaviorFlagRendered._default_source = staticmethod(lambda: "tests")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

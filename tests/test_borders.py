@@ -58,7 +58,7 @@ def test_each_ban_bites_and_says_why(room: str, banned: str, why: str, source: s
         ("dags/tenant_pipelines.py", "from control import *"),
         ("dags/tenant_pipelines.py", "import pandas"),
         ("cli/main.py", "from sandbox import companies"),
-        ("cli/demo.py", "from connectors import files"),
+        ("cli/demonstration.py", "from connectors import files"),
         ("cli/main.py", "import sqlalchemy"),
         ("sandbox/companies.py", "from scoring import fit"),
         ("sandbox/companies.py", "def later():\n    from warehouse.home import home"),
@@ -82,7 +82,7 @@ def test_this_is_refused(path: str, source: str) -> None:
         ("dags/tenant_pipelines.py", "from airflow.sdk import dag\nfrom control import registry"),
         ("dags/tenant_pipelines.py", "from control.registry import tenants"),
         ("dags/tenant_pipelines.py", "def extract():\n    from steps import extract"),
-        ("cli/demo.py", "from sandbox import companies"),
+        ("cli/demonstration.py", "from sandbox import companies"),
         ("sandbox/companies.py", "import random\nimport time"),
     ],
 )

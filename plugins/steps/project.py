@@ -249,6 +249,22 @@ def restored(packed_manifest: bytes) -> Manifest:
     return known
 
 
+def renamed(packed_manifest: bytes, old: str, new: str) -> bytes:
+    """The same project with another word in the place of this one, wherever it stands: parsing anew takes seconds."""
+
+    def told(content: Any) -> Any:
+        if isinstance(content, str):
+            return content.replace(old, new)
+        if isinstance(content, list):
+            return [told(item) for item in content]
+        if isinstance(content, dict):
+            return {told(key): told(value) for key, value in content.items()}
+        return content
+
+    content = extended_mashumuro_decoder(packed_manifest)  # type: ignore[no-untyped-call]
+    return bytes(extended_mashumaro_encoder(told(content)))  # type: ignore[no-untyped-call]
+
+
 def _manifest_file(of: Deployment) -> Path:
     return plan.folder() / f"manifest-{of.fingerprint}.msgpack"
 

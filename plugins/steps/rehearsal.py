@@ -30,6 +30,8 @@ from warehouse.home import home, locked
 
 CHANGED = ("state:modified+",)
 SHOWN = 5
+# The schema that a working tree is parsed for. What comes of it names this one, so it serves every stage.
+ANY_STAGE = "stage_of_anybody"
 # written by the database or by when a row was first seen, so never the same twice
 INCOMPARABLE = {"created_at", "updated_at", "landed_at", "known_since"}
 
@@ -111,8 +113,8 @@ def run(
         report("preparing dbt")
         state = live_state()
         folder = plan.folder() / schema
+        parsed = _parsed(schema, report)
         with _dbt(database.owner_conninfo(), schema):
-            parsed = project.parse(folder)
             chosen = _chosen(folder, parsed, select, state)
             _adapt(parsed, chosen)
             manifest = project.packed(parsed)
@@ -215,6 +217,14 @@ def _listener(on_result: OnResult) -> Callable[[Any], None]:
             )
 
     return listen
+
+
+def _parsed(schema: str, report: Callable[[str], None]) -> Manifest:
+    """The working tree, as it is on this stage. Parsed once for all of them: it takes longer than most rehearsals."""
+    folder = plan.folder() / ANY_STAGE
+    with locked(home() / f"{ANY_STAGE}.lock", report), _dbt(database.owner_conninfo(), ANY_STAGE):
+        parsed = project.packed(project.parse(folder))
+    return project.restored(project.renamed(parsed, ANY_STAGE, schema))
 
 
 def _chosen(folder: Path, manifest: Manifest, select: Sequence[str], state: Path) -> list[ModelNode]:

@@ -1,9 +1,11 @@
 """What holds for every DAG, and what parsing may cost."""
 
 import ast
+import cProfile
 import json
 import logging
 import os
+import pstats
 import runpy
 import subprocess
 import sys
@@ -280,19 +282,17 @@ def test_after_forty_missed_runs_there_is_one(airflow: None) -> None:
 def test_a_task_that_has_to_wait_gives_its_worker_back_but_not_for_longer_than_a_while(airflow: None) -> None:
     from airflow.sdk.exceptions import AirflowRescheduleException
 
-    file = runpy.run_path(str(DAGS / "tenant_pipelines.py"))
-    waiting = file["no_worker_waiting"]
+    waiting = runpy.run_path(str(DAGS / "tenant_pipelines.py"))["no_worker_waiting"]
     began = datetime.now(UTC)
     task_instance = SimpleNamespace(get_first_reschedule_date=lambda context: context["began"])
     context = {"ti": task_instance, "began": None}
-    waiting.__wrapped__.__globals__["get_current_context"] = lambda: context
 
     soon = NotNow("the vendor is busy", began + timedelta(minutes=1))
-    with pytest.raises(AirflowRescheduleException) as again, waiting():
+    with pytest.raises(AirflowRescheduleException) as again, waiting(context):
         raise soon
     assert again.value.reschedule_date == soon.until
     context["began"] = began - timedelta(minutes=30)  # type: ignore[assignment]
-    with pytest.raises(NotNow, match="the vendor is busy"), waiting():
+    with pytest.raises(NotNow, match="the vendor is busy"), waiting(context):
         raise soon
 
 
@@ -376,14 +376,39 @@ def test_a_database_that_is_down_keeps_the_tenants_known_last(
     assert "the registry does not answer, going on with the 1 tenants known last" in caplog.text
 
 
-def test_parsing_a_hundred_tenants_takes_less_than_a_second(
-    parse: "Callable[[], DagBag]", tenants: list[TenantEntry]
+# A DAG file with nothing in it but what a hundred tenants have as well: 206 DAGs on a schedule, with five tasks each.
+PLAIN = """
+from datetime import datetime
+from airflow.sdk import DAG, CronTriggerTimetable, chain
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+for number in range(206):
+    daily = CronTriggerTimetable("0 3 * * *", timezone="UTC")
+    with DAG(f"plain_{number}", schedule=daily, start_date=datetime(2026, 3, 10), catchup=False):
+        chain(*[EmptyOperator(task_id=f"task_{place}") for place in range(5)])
+"""
+
+
+def test_parsing_a_tenant_is_little_more_work_than_parsing_the_plainest_dags_with_as_many_tasks(
+    airflow: None, tenants: list[TenantEntry], tmp_path: Path
 ) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
     tenants.extend(_tenant(f"tenant_{number}") for number in range(100))
-    parse()
-    started = time.process_time()
-    assert len(_of_tenants(parse())) == 2 * 103
-    assert time.process_time() - started < 1.0
+    plain = tmp_path / "plain.py"
+    plain.write_text(PLAIN)
+
+    def calls(file: Path) -> int:
+        """Counted, not timed: a machine that others use as well says the same."""
+        DagBag(dag_folder=file)
+        profile = cProfile.Profile()
+        assert len(profile.runcall(DagBag, dag_folder=file).dags) == 206
+        return int(vars(pstats.Stats(profile))["total_calls"])
+
+    ratio = calls(DAGS / "tenant_pipelines.py") / calls(plain)
+    print(f"parsing: {ratio:.2f} times the work of the plainest")
+    # with decorated functions for tasks it was 1.9 times
+    assert ratio < 1.4
 
 
 def test_in_a_tasks_process_five_hundred_tenants_cost_what_one_does(
