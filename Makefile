@@ -73,7 +73,7 @@ lint: $(VENV)/development ## ruff, mypy, sqlfluff, and the borders between the r
 	@$(BIN)/mypy & types=$$!; $(BIN)/sqlfluff lint dbt; sql=$$?; wait $$types && exit $$sql
 
 chaos: $(VENV)/development ## kill runs and syncs 50 times each or CHAOS_KILLS=n, and print the seed; long stories for dbt
-	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py tests/dbt/test_added_column.py -k "round_after_round or owner_adds"
+	@ROUNDS=20 $(BIN)/pytest tests/end_to_end/test_pipeline.py tests/dbt/test_added_column.py -k "round_after_round or new_column"
 	@CHAOS_KILLS=$${CHAOS_KILLS:-50} $(BIN)/pytest tests/chaos --capture=no
 	@WEBHOOK_SECONDS=60 $(BIN)/pytest tests/webhooks -k fifty_a_second --capture=no
 	@DAYS_PER_RUN=1 STORIES=200 CHAPTERS=14 $(BIN)/pytest tests/dbt/test_thirty_days.py tests/dbt/test_any_order.py

@@ -85,16 +85,21 @@ class Deployment:
 
 def of(variables: Mapping[str, Any], conninfo: str) -> Plan:
     """The plan under these mappings and rules; it is worked out if nobody needed it before."""
-    rules = hashlib.sha256(orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    file = folder() / f"plan-{deployed().fingerprint}-{rules[:16]}.json"
-    try:
-        content = orjson.loads(file.read_bytes())
-    except FileNotFoundError:
-        from steps import project  # takes a second
+    if there := kept(variables):
+        return there
+    from steps import project  # takes a second
 
-        made = project.work_out(variables, conninfo)
-        keep(file, orjson.dumps(made))
-        return made
+    made = project.work_out(variables, conninfo)
+    keep(_file(variables), orjson.dumps(made))
+    return made
+
+
+def kept(variables: Mapping[str, Any]) -> Plan | None:
+    """The plan under these mappings and rules, if it is worked out already."""
+    try:
+        content = orjson.loads(_file(variables).read_bytes())
+    except FileNotFoundError:
+        return None
     return Plan([Model(**each) for each in content["models"]], [DataTest(**each) for each in content["tests"]])
 
 
@@ -168,6 +173,11 @@ def keep(file: Path, content: bytes) -> None:
     draft = file.with_name(f"draft-{os.getpid()}-{threading.get_ident()}")
     draft.write_bytes(content)
     draft.replace(file)
+
+
+def _file(variables: Mapping[str, Any]) -> Path:
+    rules = hashlib.sha256(orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return folder() / f"plan-{deployed().fingerprint}-{rules[:16]}.json"
 
 
 def _kept() -> Deployment | None:

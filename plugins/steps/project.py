@@ -5,6 +5,7 @@ Importing dbt takes a second and parsing the project some more. A tenant's run n
 
 import hashlib
 import os
+import re
 import tempfile
 import threading
 import time
@@ -36,6 +37,8 @@ Report = Callable[[str], None]
 # What keys, foreign keys and NOT NULL of the database hold anyway: looking for it again in every run would cost what
 # exists, not what changed. `dbt test` by hand runs them all.
 HELD_BY_THE_DATABASE = ("unique", "unique_together", "not_null", "relationships")
+# how a model, a test or a macro asks for what a tenant may have of its own (steps/rules.py)
+READS_RULES = re.compile(r"""\bvar\(\s*["'](mappings|rules)["']""")
 DEPLOY_LOCK_TIMEOUT = "2s"
 DEPLOY_ATTEMPTS = 10
 
@@ -79,13 +82,32 @@ def follow(mark: str) -> None:
 
 
 def work_out(variables: Mapping[str, Any], conninfo: str) -> Plan:
-    """What a run says to the database under these mappings and rules; any login that may read the catalogue will do."""
+    """What a run says to the database under these mappings and rules; any login that may read the catalogue will do.
+
+    Of a tenant that has its own, only what reads them: the rest is what everybody's plan says.
+    """
+    everybodys = plan.kept(rules.of_nobody())
+    if everybodys is None:
+        return _worked_out(variables, conninfo, *plan.LAYERS)
+    reading = _reading_rules(_manifest_file(plan.deployed()))
+    # a test is there if it reads them, not because a model of its does
+    own = _worked_out(variables, conninfo, *reading, "--indirect-selection", "empty")
+    models = {model.id: model for model in own.models}
+    tests = {test.id: test for test in own.tests}
+    return Plan(
+        # of what is needed first a part of the plan does not know all
+        [replace(models.get(model.id, model), needs=model.needs) for model in everybodys.models],
+        [replace(tests.get(test.id, test), needs=test.needs) for test in everybodys.tests],
+    )
+
+
+def _worked_out(variables: Mapping[str, Any], conninfo: str, *select: str) -> Plan:
     with tempfile.TemporaryDirectory(prefix="planning-", dir=plan.folder()) as temporary, session(conninfo):
         folder = Path(temporary)
         outcome = invoke(
             folder,
             [
-                *("build", "--target", "plan", "--select", *plan.LAYERS),
+                *("build", "--target", "plan", "--select", *select),
                 *("--exclude", "config.materialized:view", *(f"test_name:{name}" for name in HELD_BY_THE_DATABASE)),
                 *("--exclude-resource-type", "unit_test", "--vars", orjson.dumps(variables).decode()),
             ],
@@ -279,6 +301,40 @@ def _parents(file: Path) -> Mapping[str, Sequence[str]]:
     """What each node depends on, in the manifest that is kept there."""
     nodes = restored(_bytes(file)).nodes.values()
     return {node.unique_id: node.depends_on_nodes for node in nodes if isinstance(node, CompiledNode)}
+
+
+@cache
+def _reading_rules(file: Path) -> Sequence[str]:
+    """The models and tests whose statements depend on a tenant's mappings and rules: in what they say themselves, in
+    the macros that they call, or in what is a part of them. Everything else is a relation to them, whatever is in it.
+    """
+    known = restored(_bytes(file))
+
+    @cache
+    def macro_reads(unique_id: str) -> bool:
+        macro = known.macros[unique_id]
+        return bool(READS_RULES.search(macro.macro_sql)) or any(map(macro_reads, macro.depends_on.macros))
+
+    @cache
+    def reads(unique_id: str) -> bool:
+        node = known.nodes.get(unique_id)
+        if not isinstance(node, CompiledNode):
+            return False
+        parts = [part for part in node.depends_on_nodes if _is_a_part(known.nodes.get(part))]
+        return bool(
+            READS_RULES.search(node.raw_code) or any(map(macro_reads, node.depends_on.macros)) or any(map(reads, parts))
+        )
+
+    return [
+        node.name
+        for unique_id, node in known.nodes.items()
+        if node.resource_type in ("model", "test") and not _is_a_part(node) and reads(unique_id)
+    ]
+
+
+def _is_a_part(node: Any) -> bool:
+    """Not a relation of its own: its text stands in that of its readers."""
+    return isinstance(node, ModelNode) and node.config.materialized == "ephemeral"
 
 
 # ── what dbt wrote, as a plan ────────────────────────────────────────────────────────────────────────────────────────

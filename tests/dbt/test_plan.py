@@ -91,6 +91,33 @@ def test_tenants_share_a_plan_until_one_has_rules_of_its_own(landed: Pipeline, o
     assert not [name for name in shared if "nowhere.net" in (plan.folder() / name).read_text(encoding="utf-8")]
 
 
+def test_of_a_plan_with_own_rules_only_what_reads_them_is_worked_out_and_the_rest_is_everybodys(
+    landed: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = {"columns": {"name": "upper(source_data ->> 'name')"}, "required": ["name"]}
+    own = {
+        **rules.of_nobody(),
+        "mappings": {entity: {"files": mapped} for entity in ("accounts", "people", "opportunities", "activities")},
+        "rules": {"personal_domains": ["x.example"], "user_agents": ["Nosy"], "custom_fields": ["region"]},
+    }
+    quickly = project.work_out(own, database.owner_conninfo())
+    asked: list[object] = []
+    monkeypatch.setattr(plan, "kept", asked.append)
+    anew = project.work_out(own, database.owner_conninfo())
+    assert asked == [rules.of_nobody()]
+    assert by_id(quickly) == by_id(anew)
+    monkeypatch.undo()
+    everybodys = plan.kept(rules.of_nobody())
+    assert everybodys
+    different = {each.name for each in anew.models if by_id(everybodys)[each.id] != each}
+    assert {"accounts", "people", "opportunities", "activities", "rollup_person_attributes"} <= different
+    assert "rollup_person_signals_daily" not in different
+
+
+def by_id(of: plan.Plan) -> dict[str, plan.Model | plan.DataTest]:
+    return {model.id: model for model in of.models} | {test.id: test for test in of.tests}
+
+
 def test_a_plan_names_no_tenant_and_no_login(landed: Pipeline) -> None:
     login = database.run_login(landed.id)
     for file in plan.folder().glob("plan-*"):

@@ -78,7 +78,7 @@ contested as (
                 and earlier.source_id = arrived.source_id
                 and {{ before_window("earlier", "int_activities__unioned", "activities") }}
                 and earlier.source_updated_at > coalesce(arrived.source_updated_at, '-infinity')
-            offset 0 -- noqa: AM09
+            limit all offset 0 -- noqa: AM09
         )
     union
     select
