@@ -75,7 +75,7 @@ def _tenants() -> Sequence[DemoTenant]:
 
 def _provision(tenant: DemoTenant, plan: vendors.Plan, actor: str) -> None:
     first, today = (date.fromisoformat(plan.days[place]) for place in (0, -1))
-    known = {entry.slug: entry.id for entry in registry.tenants()}
+    known = {entry.slug: entry.id for entry in registry.everybody()}
     tenant_id = known.get(tenant.slug) or provision.create_tenant(
         tenant.name, tenant.slug, actor=actor, timezone=tenant.timezone
     )

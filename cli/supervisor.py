@@ -31,8 +31,9 @@ from typing import Any, Literal
 
 import psycopg
 
-from cli import airflow_env, broker, processes, vendors
+from cli import airflow_env, broker, parsing, processes, vendors
 from cli.processes import Record
+from control import registry
 from warehouse import database, server
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.home import Report, home, locked, write_private
@@ -55,6 +56,8 @@ API_MAY_END_WITHIN = 5.0
 LONGEST_PAUSE = 30.0
 FORGIVEN_AFTER = 60.0
 LOG_LIMIT = 20_000_000
+SECONDS_BETWEEN_LOOKS = 3.0
+SECONDS_FOR_A_PARSE = 10.0
 
 State = Literal["running", "starting", "failing", "stopped"]
 
@@ -369,6 +372,7 @@ class Supervisor:
         self.stop = threading.Event()
         self.look_at_database_at = 0.0
         self.database_failures = 0
+        self.look_at_tenants_at = 0.0
 
     def run(self) -> None:
         predecessor = processes.recorded(SUPERVISOR)
@@ -382,6 +386,7 @@ class Supervisor:
                 for component in self.components:
                     component.tend()
                 self.tend_vendors()
+                self.tend_dags()
         self.shut_down()
 
     def migrate(self) -> None:
@@ -413,6 +418,23 @@ class Supervisor:
             self.vendors = Watched(vendors.NAME, command)
         if self.vendors:
             self.vendors.tend()
+
+    def tend_dags(self) -> None:
+        """Have the tenants' DAGs parsed as soon as Airflow's are others than there should be."""
+        if time.monotonic() < self.look_at_tenants_at:
+            return
+        pause = SECONDS_BETWEEN_LOOKS
+        try:
+            with _airflow_database("supervisor", patience=registry.TIMEOUT_SECONDS) as airflow:
+                if news := parsing.news(airflow):
+                    _say(f"asking for a parse: {news}")
+                    parsing.ask(airflow)
+                    # it takes its time
+                    pause = SECONDS_FOR_A_PARSE
+        except (psycopg.Error, ClarityError) as error:
+            _say(f"which tenants there are can't be known: {error}")
+            pause = SECONDS_FOR_A_PARSE
+        self.look_at_tenants_at = time.monotonic() + pause
 
     def database_is_up(self) -> bool:
         """Looks every 2 seconds, and starts the embedded server again if it died."""
@@ -493,8 +515,8 @@ def _revision() -> str | None:
         return row[0] if row else None
 
 
-def _airflow_database() -> psycopg.Connection:
-    return database.connect(database.airflow_url(driver="postgresql"), application="clarity up")
+def _airflow_database(application: str = "clarity up", patience: int = database.CONNECT_TIMEOUT) -> psycopg.Connection:
+    return database.connect(database.airflow_url(driver="postgresql"), application=application, patience=patience)
 
 
 def _schema_file() -> Path:

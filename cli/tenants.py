@@ -41,7 +41,7 @@ def list_tenants(context: typer.Context) -> None:
     access.require_system(here.actor, "tenant.list")
     here.table(
         ("slug", "name", "timezone", "paused"),
-        [(entry.slug, entry.name, entry.timezone, "yes" if entry.paused else "") for entry in registry.tenants()],
+        [(entry.slug, entry.name, entry.timezone, "yes" if entry.paused else "") for entry in registry.everybody()],
         empty="No tenants yet: clarity tenant create NAME --slug SLUG",
     )
 

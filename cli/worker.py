@@ -51,7 +51,7 @@ def worker(
 
     deploy.follow(here.report)
     # nobody else looks after this disk
-    maintenance.sweep({tenant.slug for tenant in registry.tenants()})
+    maintenance.sweep({tenant.slug for tenant in registry.everybody()})
     airflow_env.airflow_home().mkdir(mode=0o700, exist_ok=True)
     here.say(f"Takes tasks of {', '.join(taken)}, {slots} at the same time.", queues=taken, slots=slots)
     sys.stdout.flush()

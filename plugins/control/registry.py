@@ -1,7 +1,8 @@
 """Which tenants there are: one query, quick to fail, with the last known answer behind it.
 
 Airflow asks at every parse. A database that is down must not make tenants' DAGs vanish, so the last good answer is
-kept in CLARITY_HOME and used until the database answers again.
+kept in CLARITY_HOME and used until the database answers again. It also says what Airflow was last told, and so when it
+is time for another parse (cli/parsing.py).
 """
 
 import json
@@ -48,12 +49,12 @@ class TenantEntry:
 
 
 def tenants(slug: str | None = None) -> list[TenantEntry]:
-    """All tenants by slug, or the one named; the last known ones, with a warning in the log, when the database does
-    not answer."""
+    """For a parse: all tenants by slug, or the one named; the last known ones, with a warning in the log, when the
+    database does not answer."""
     try:
         entries = _ask(slug)
     except (psycopg.Error, ClarityError) as error:
-        known = _last_good()
+        known = last_parsed()
         if known is None:
             raise
         log.warning("the registry does not answer, going on with the %d tenants known last: %s", len(known), error)
@@ -61,6 +62,20 @@ def tenants(slug: str | None = None) -> list[TenantEntry]:
     if slug is None:
         _remember(entries)
     return entries
+
+
+def last_parsed() -> list[TenantEntry] | None:
+    """All tenants as the last parse found them that had an answer; None before the first."""
+    try:
+        known = json.loads(_file().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return [TenantEntry(**{**entry, "connectors": tuple(entry.get("connectors", ()))}) for entry in known]
+
+
+def everybody() -> list[TenantEntry]:
+    """All tenants by slug, asked of the database itself."""
+    return _ask()
 
 
 def tenant(slug: str) -> TenantEntry:
@@ -88,14 +103,6 @@ def _ask(slug: str | None = None) -> list[TenantEntry]:
 
 def _file() -> Path:
     return home() / "registry.json"
-
-
-def _last_good() -> list[TenantEntry] | None:
-    try:
-        known = json.loads(_file().read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return [TenantEntry(**{**entry, "connectors": tuple(entry.get("connectors", ()))}) for entry in known]
 
 
 def _remember(entries: list[TenantEntry]) -> None:

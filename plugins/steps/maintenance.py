@@ -106,7 +106,7 @@ def run(
     """
     access.require_system(actor, "maintenance")
     started, done, failures = time.monotonic(), Done(), list[str]()
-    everybody = [registry.tenant(slug)] if slug else registry.tenants()
+    everybody = [registry.tenant(slug)] if slug else registry.everybody()
     for number, tenant in enumerate(everybody, start=1):
         try:
             if _is_at_work(tenant):

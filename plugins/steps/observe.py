@@ -152,7 +152,7 @@ def freshness(*, report: Callable[[str], None] = lambda _line: None) -> dict[str
         return {"metrics": "off", "because": "AIRFLOW__METRICS__STATSD_ON is not true: there is nobody to tell"}
     lines: list[str] = []
     unknown: list[str] = []
-    for tenant in registry.tenants():
+    for tenant in registry.everybody():
         if tenant.paused:
             continue
         try:

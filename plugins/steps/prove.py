@@ -61,7 +61,7 @@ def _walk(tenant: TenantEntry, actor: str) -> Walk:
     bi = bi_users.add(tenant.id, actor=actor)
     try:
         logins = {"run": database.run_login(tenant.id), "control": database.control_login(tenant.id), "BI": bi}
-        others = [entry.id for entry in registry.tenants() if entry.id != tenant.id]
+        others = [entry.id for entry in registry.everybody() if entry.id != tenant.id]
         # with no other tenant there is nobody to see, but rows for one must be refused all the same
         return isolation.walk(logins, tenant.id, others[0] if others else "another-tenant")
     finally:

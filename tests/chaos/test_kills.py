@@ -23,9 +23,10 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
-from cli import airflow_env, processes, supervisor, vendors
+from cli import airflow_env, parsing, processes, supervisor, vendors
 from cli import platform as platform_commands
 from cli.airflow_api import SETTLED, Airflow
 from cli.processes import Record
@@ -38,7 +39,7 @@ from tests.chaos.conftest import KILLS, SEED, silent
 from tests.conftest import command_line_of, sockets_of
 from tests.end_to_end.conftest import TODAY
 from tests.end_to_end.content import content
-from warehouse import server
+from warehouse import database, server
 from warehouse.errors import ClarityError
 
 # the first ones are those of a short sequence
@@ -99,6 +100,28 @@ def test_new_changed_paused_and_deleted_tenants_show_within_a_minute(running: Pa
     )
     print(f"fleet: changes are there after {time.monotonic() - began:.0f} s")
     assert all(airflow.dag(dag)["timetable_summary"] is None for dag in dags_of(paused))
+
+    # what nothing is new in is not parsed again, unless somebody lost a part of it
+    def last_parsed() -> str:
+        return str(airflow.dag(dags_of(changed)[0])["last_parsed_time"])
+
+    wait_until(lambda: not news(), WITHIN)
+    before = last_parsed()
+    time.sleep(airflow_env.SECONDS_BETWEEN_PARSES + 5)
+    assert last_parsed() == before
+    with airflow_database() as metadata:
+        metadata.execute("update dag set is_stale = true where dag_id = any(%s)", [dags_of(changed)])
+    wait_until(lambda: last_parsed() != before, WITHIN)
+    assert all(airflow.has_dag(dag, tag="source:files") for dag in dags_of(changed))
+
+
+def news() -> str | None:
+    with airflow_database() as metadata:
+        return parsing.news(metadata)
+
+
+def airflow_database() -> psycopg.Connection:
+    return database.connect(database.airflow_url(driver="postgresql"))
 
 
 def dags_of(tenant: Company) -> list[str]:
