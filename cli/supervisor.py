@@ -373,6 +373,7 @@ class Supervisor:
         self.look_at_database_at = 0.0
         self.database_failures = 0
         self.look_at_tenants_at = 0.0
+        self.looks_in_vain = 0
 
     def run(self) -> None:
         predecessor = processes.recorded(SUPERVISOR)
@@ -423,17 +424,18 @@ class Supervisor:
         """Have the tenants' DAGs parsed as soon as Airflow's are others than there should be."""
         if time.monotonic() < self.look_at_tenants_at:
             return
-        pause = SECONDS_BETWEEN_LOOKS
         try:
             with _airflow_database("supervisor", patience=registry.TIMEOUT_SECONDS) as airflow:
-                if news := parsing.news(airflow):
+                news = parsing.news(airflow)
+                if news:
                     _say(f"asking for a parse: {news}")
                     parsing.ask(airflow)
-                    # it takes its time
-                    pause = SECONDS_FOR_A_PARSE
         except (psycopg.Error, ClarityError) as error:
-            _say(f"which tenants there are can't be known: {error}")
-            pause = SECONDS_FOR_A_PARSE
+            news = f"which tenants there are can't be known: {error}"
+            _say(news)
+        # a parse takes its time, and more of them help nobody whose DAGs can't be parsed
+        self.looks_in_vain = self.looks_in_vain + 1 if news else 0
+        pause = min(LONGEST_PAUSE, SECONDS_FOR_A_PARSE * self.looks_in_vain) if news else SECONDS_BETWEEN_LOOKS
         self.look_at_tenants_at = time.monotonic() + pause
 
     def database_is_up(self) -> bool:

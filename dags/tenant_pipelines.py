@@ -6,6 +6,7 @@ nor paid for here.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -258,7 +259,7 @@ class Extract(BaseOperator):
             )
         if not summary["streams"] and asked["streams"]:
             raise AirflowSkipException(summary["notes"][0])
-        return summary
+        return told(summary)
 
 
 class Transform(BaseOperator):
@@ -266,7 +267,7 @@ class Transform(BaseOperator):
         from steps import pipeline
 
         with no_worker_waiting(context):
-            return pipeline.transform(slug(context), run_id(context))
+            return told(pipeline.transform(slug(context), run_id(context)))
 
 
 class Score(BaseOperator):
@@ -288,7 +289,7 @@ class Score(BaseOperator):
             day, moves = summary["as_of"], summary["would_move"]
             print(f"Nothing is published: scores as of {day} would move like this: {moves}")
             leave_out_the_rest(context, summary)
-        return summary
+        return told(summary)
 
 
 class Publish(BaseOperator):
@@ -305,7 +306,7 @@ class Publish(BaseOperator):
         if because := pipeline.no_writeback(slug(context)):
             print(f"No writeback: {because}")
             leave_out_the_rest(context, summary)
-        return summary
+        return told(summary)
 
 
 class Writeback(BaseOperator):
@@ -315,7 +316,7 @@ class Writeback(BaseOperator):
         summary = pipeline.writeback(slug(context), run_id(context))
         if summary["writeback"] == "off":
             raise AirflowSkipException(summary["because"])
-        return summary
+        return told(summary)
 
 
 class Conclude(BaseOperator):
@@ -366,10 +367,16 @@ def no_worker_waiting(context: Context) -> Iterator[None]:
         raise AirflowRescheduleException(wait.until) from None  # type: ignore[no-untyped-call]
 
 
+def told(summary: dict[str, Any]) -> dict[str, Any]:
+    """The last words of a task's log: what came of it."""
+    print(f"Done: {json.dumps(summary, ensure_ascii=False, default=str)}")
+    return summary
+
+
 def leave_out_the_rest(context: Context, summary: dict[str, Any]) -> None:
     """Ends the task well, and skips what comes next without a process that would find out that there is nothing."""
     task_instance = context["ti"]
-    task_instance.xcom_push("return_value", summary)
+    task_instance.xcom_push("return_value", told(summary))
     raise DownstreamTasksSkipped(  # type: ignore[no-untyped-call]
         tasks=sorted(task_instance.task.downstream_task_ids)
     )

@@ -28,7 +28,7 @@ def test_workers_end_with_what_the_local_executor_ends_with(on_workers: House) -
 def test_airflow_shows_the_log_that_a_worker_serves_and_says_why_not_another(on_workers: House) -> None:
     company = on_workers.companies[0]
     run_id = on_workers.airflow.last_success(company.dag_id)
-    assert "Done. Returned value was" in on_workers.airflow.log(company.dag_id, run_id, "extract", map_index=0)
+    assert "Done: " in on_workers.airflow.log(company.dag_id, run_id, "extract", map_index=0)
     # who is asked at that address has not got it, as if the worker had come back with an empty disk
     assert "Log file not found on worker" in on_workers.airflow.log(company.dag_id, run_id, "transform")
 
