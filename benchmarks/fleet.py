@@ -22,6 +22,7 @@ import psutil
 from benchmarks.measure import PROJECT, ran, say
 from cli import airflow_env, platform, processes, supervisor
 from cli.airflow_api import SETTLED, Airflow
+from cli.parsing import FILES
 from sandbox import companies
 from steps import pipeline, provision
 from tests.conftest import temporary_home
@@ -185,22 +186,25 @@ def wait(condition: Callable[[], bool], what: str) -> None:
 
 
 def parsing(airflow: Airflow, registered: int, one: str) -> dict[str, float]:
-    """Seconds to parse the DAGs of so many tenants: as the dag-processor says, and in a process that runs one task."""
+    """Seconds to parse the DAGs of so many tenants: as the dag-processor says of their two files, which it parses side
+    by side, and in a process that runs one task."""
     with database.connect(database.admin_conninfo()) as admin:
         admin.execute(PAPER_TENANTS, [registered])
-    last = f"pipeline__paper_{registered:03}"
+    last = {kind: f"{kind}__paper_{registered:03}" for kind in FILES}
     began = time.monotonic()
-    wait(lambda: airflow.has_dag(last), f"Airflow knows {last}")
+    wait(lambda: all(map(airflow.has_dag, last.values())), f"Airflow knows {' and '.join(last.values())}")
+    until = time.monotonic() - began
+    by_file = {FILES[kind]: airflow.seconds_to_parse(dag) for kind, dag in last.items()}
     ended = subprocess.run(
-        [sys.executable, "-c", PARSE, str(project_root() / "dags" / "tenant_pipelines.py")],
+        [sys.executable, "-c", PARSE, str(project_root() / "dags" / FILES["pipeline"])],
         env=airflow_env.environment() | {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": one},
         capture_output=True,
         text=True,
         check=True,
     )
     return {
-        "by the dag-processor": airflow.seconds_to_parse(last),
-        "until they are in Airflow": time.monotonic() - began,
+        **{f"by the dag-processor, {file}": seconds for file, seconds in by_file.items()},
+        "until they are in Airflow": until,
         "in a task's process": float(ended.stdout.split()[-1]),
     }
 
@@ -249,7 +253,7 @@ def by_a_task_per_model(tenants: int) -> Bill:
 
 def verdicts(bills: dict[str, Bill], seconds: dict[str, float], tenants: int) -> list[tuple[str, bool]]:
     run, night = bills[PIPELINE].tasks, bills[NIGHT].seconds / 60 * 100 / tenants
-    parsed = seconds["by the dag-processor"]
+    parsed = max(seconds[f"by the dag-processor, {file}"] for file in FILES.values())
     return [
         (
             f"the tasks of an idle tenant's pipeline take {run:.1f} CPU-seconds; under {CPU_SECONDS_PER_RUN} promised",
@@ -259,7 +263,10 @@ def verdicts(bills: dict[str, Bill], seconds: dict[str, float], tenants: int) ->
             f"the night of 100 idle tenants takes {night:.1f} minutes; under {MINUTES_PER_NIGHT} promised",
             night < MINUTES_PER_NIGHT,
         ),
-        (f"parsing takes {parsed:.1f} s; under {SECONDS_TO_PARSE} promised", parsed < SECONDS_TO_PARSE),
+        (
+            f"parsing takes {parsed:.1f} s, two files side by side; under {SECONDS_TO_PARSE} promised",
+            parsed < SECONDS_TO_PARSE,
+        ),
     ]
 
 

@@ -32,9 +32,9 @@ SECRET_VARIABLE = "CLARITY_AIRFLOW_SECRET"  # noqa: S105 - its name
 MINIMUM_LENGTH = 32
 ADMIN = "admin"
 
-# Discovery of a new tenant takes one parse of tenant_pipelines.py, then one look of the scheduler. The supervisor asks
-# for that parse (cli/parsing.py), so Airflow parses by itself for good measure only: the DAGs of 500 tenants take
-# seconds of a processor. In a container nobody asks.
+# Discovery of a new tenant takes one parse of its DAGs, then one look of the scheduler. The supervisor asks for that
+# parse (cli/parsing.py), so Airflow parses by itself for good measure only: the DAGs of 500 tenants take seconds of a
+# processor. In a container nobody asks.
 SECONDS_BETWEEN_PARSES = 20
 SECONDS_BETWEEN_PARSES_THAT_NOBODY_ASKED_FOR = 300
 
@@ -185,7 +185,8 @@ def settings() -> dict[str, str]:
                 SECONDS_BETWEEN_PARSES if is_in_container() else SECONDS_BETWEEN_PARSES_THAT_NOBODY_ASKED_FOR
             ),
             "refresh_interval": SECONDS_BETWEEN_PARSES,
-            "parsing_processes": 1,
+            # the pipelines and the nights side by side
+            "parsing_processes": 2,
             "print_stats_interval": 0,
             # the DAGs of a tenant that is gone go with the next parse, not a minute later
             "stale_dag_threshold": 5,

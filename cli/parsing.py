@@ -5,14 +5,17 @@ To look there costs two queries, and to parse five hundred tenants seconds of a 
 parse when there is something new, in the table in which it keeps what its own pages ask for.
 """
 
+from collections.abc import Iterable, Mapping
+
 import psycopg
 
 from control import registry
+from control.registry import TenantEntry
 
-FILE = "tenant_pipelines.py"
+# of either kind of DAG, where it is made
+FILES = {"pipeline": "tenant_pipelines.py", "rescore": "tenant_nights.py"}
 # how Airflow calls its folder of DAGs
 BUNDLE = "dags-folder"
-KINDS = ("pipeline", "rescore")
 
 ASK = """\
 insert into dag_priority_parsing_request (id, bundle_name, relative_fileloc)
@@ -21,22 +24,29 @@ on conflict (id) do nothing
 """
 
 
-def news(airflow: psycopg.Connection) -> str | None:
-    """What a parse would change, in a few words; None if nothing. Of a connection to Airflow's own database."""
-    parsed = registry.last_parsed()
+def news(airflow: psycopg.Connection) -> Mapping[str, str]:
+    """What a parse would change, in a few words, by the kind of DAGs. Of a connection to Airflow's own database."""
+    there = registry.everybody()
+    return {kind: what for kind in FILES if (what := _news(kind, there, airflow))}
+
+
+def ask(airflow: psycopg.Connection, kinds: Iterable[str]) -> None:
+    """Have the dag-processor parse their files next, whenever it last did."""
+    for kind in kinds:
+        airflow.execute(ASK, {"bundle": BUNDLE, "file": FILES[kind]})
+
+
+def _news(kind: str, there: list[TenantEntry], airflow: psycopg.Connection) -> str | None:
+    parsed = registry.last_parsed(kind)
     if parsed is None:
         # the first one is under way
         return None
-    there = registry.everybody()
     if there != parsed:
         return "the registry has changed"
-    wanted = {f"{kind}__{tenant.slug}" for tenant in there for kind in KINDS}
+    wanted = {f"{kind}__{tenant.slug}" for tenant in there}
     # a database that went away in the middle of a parse leaves some out
-    shown = airflow.execute("select dag_id from dag where relative_fileloc = %s and not is_stale", [FILE]).fetchall()
+    shown = airflow.execute(
+        "select dag_id from dag where relative_fileloc = %s and not is_stale", [FILES[kind]]
+    ).fetchall()
     different = wanted ^ {dag_id for (dag_id,) in shown}
     return f"{len(different)} DAGs are missing or too many" if different else None
-
-
-def ask(airflow: psycopg.Connection) -> None:
-    """Have the dag-processor parse the file next, whenever it last did."""
-    airflow.execute(ASK, {"bundle": BUNDLE, "file": FILE})

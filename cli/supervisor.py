@@ -427,15 +427,16 @@ class Supervisor:
         try:
             with _airflow_database("supervisor", patience=registry.TIMEOUT_SECONDS) as airflow:
                 news = parsing.news(airflow)
-                if news:
-                    _say(f"asking for a parse: {news}")
-                    parsing.ask(airflow)
+                for kind, what in news.items():
+                    _say(f"asking for a parse of each {kind}: {what}")
+                parsing.ask(airflow, news)
+            is_well = not news
         except (psycopg.Error, ClarityError) as error:
-            news = f"which tenants there are can't be known: {error}"
-            _say(news)
+            _say(f"which tenants there are can't be known: {error}")
+            is_well = False
         # a parse takes its time, and more of them help nobody whose DAGs can't be parsed
-        self.looks_in_vain = self.looks_in_vain + 1 if news else 0
-        pause = min(LONGEST_PAUSE, SECONDS_FOR_A_PARSE * self.looks_in_vain) if news else SECONDS_BETWEEN_LOOKS
+        self.looks_in_vain = 0 if is_well else self.looks_in_vain + 1
+        pause = SECONDS_BETWEEN_LOOKS if is_well else min(LONGEST_PAUSE, SECONDS_FOR_A_PARSE * self.looks_in_vain)
         self.look_at_tenants_at = time.monotonic() + pause
 
     def database_is_up(self) -> bool:

@@ -32,17 +32,25 @@ NO_PRODUCT_IN_THE_SANDBOX = "the sandbox stands for the outside world, which kno
 SANDBOX_IS_NOT_THE_PRODUCT = "the product does not know its stand-ins; only the demo starts them"
 ONLY_ITS_BINARIES = "importing it runs its own server code; find its binaries with importlib.util.find_spec"
 
+NOT_AT_EACH_PARSE = {
+    "control warehouse connectors scoring": "a DAG says what runs when; the work is a step's",
+    "dbt pandas numpy": "each task parses its DAG file again, and a heavy import would be paid for every time",
+    "sqlalchemy psycopg": "parsing asks nothing but the registry's one query",
+    "cli sandbox": "a pipeline runs without anyone at the keyboard",
+    ANYTHING_ELSE: OPEN_THE_BORDER,
+}
+
 ROOMS = {
     "dags": Room(
         place="dags",
+        may_import="airflow orchestration steps control.registry",
+        may_not=NOT_AT_EACH_PARSE,
+        only_inside_functions={"steps": "up there it would load at every parse; import it inside the task"},
+    ),
+    "orchestration": Room(
+        place="plugins/orchestration",
         may_import="airflow steps notifiers control.registry",
-        may_not={
-            "control warehouse connectors scoring": "a DAG file says what runs when; the work is a step's",
-            "dbt pandas numpy": "each task parses its DAG file again, and a heavy import would be paid for every time",
-            "sqlalchemy psycopg": "parsing asks nothing but the registry's one query",
-            "cli sandbox": "a pipeline runs without anyone at the keyboard",
-            ANYTHING_ELSE: OPEN_THE_BORDER,
-        },
+        may_not=NOT_AT_EACH_PARSE | {"dags": "what DAGs have alike does not know them"},
         only_inside_functions={"steps": "up there it would load at every parse; import it inside the task"},
     ),
     "notifiers": Room(

@@ -1,8 +1,8 @@
 """Which tenants there are: one query, quick to fail, with the last known answer behind it.
 
 Airflow asks at every parse. A database that is down must not make tenants' DAGs vanish, so the last good answer is
-kept in CLARITY_HOME and used until the database answers again. It also says what Airflow was last told, and so when it
-is time for another parse (cli/parsing.py).
+kept in CLARITY_HOME and used until the database answers again. It also says what Airflow was last told, of either kind
+of DAG, and so when it is time for another parse (cli/parsing.py).
 """
 
 import json
@@ -48,26 +48,26 @@ class TenantEntry:
     connectors: tuple[str, ...] = ()
 
 
-def tenants(slug: str | None = None) -> list[TenantEntry]:
-    """For a parse: all tenants by slug, or the one named; the last known ones, with a warning in the log, when the
-    database does not answer."""
+def tenants(kind: str, slug: str | None = None) -> list[TenantEntry]:
+    """For a parse of the DAGs of this kind: all tenants by slug, or the one named; the last known ones, with a warning
+    in the log, when the database does not answer."""
     try:
         entries = _ask(slug)
     except (psycopg.Error, ClarityError) as error:
-        known = last_parsed()
+        known = last_parsed(kind)
         if known is None:
             raise
         log.warning("the registry does not answer, going on with the %d tenants known last: %s", len(known), error)
         return [entry for entry in known if slug in (None, entry.slug)]
     if slug is None:
-        _remember(entries)
+        _remember(kind, entries)
     return entries
 
 
-def last_parsed() -> list[TenantEntry] | None:
-    """All tenants as the last parse found them that had an answer; None before the first."""
+def last_parsed(kind: str) -> list[TenantEntry] | None:
+    """All tenants as the last parse of these DAGs found them that had an answer; None before the first."""
     try:
-        known = json.loads(_file().read_text(encoding="utf-8"))
+        known = json.loads(_file(kind).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return [TenantEntry(**{**entry, "connectors": tuple(entry.get("connectors", ()))}) for entry in known]
@@ -101,16 +101,17 @@ def _ask(slug: str | None = None) -> list[TenantEntry]:
     ]
 
 
-def _file() -> Path:
-    return home() / "registry.json"
+def _file(kind: str) -> Path:
+    return home() / f"registry-{kind}.json"
 
 
-def _remember(entries: list[TenantEntry]) -> None:
+def _remember(kind: str, entries: list[TenantEntry]) -> None:
     content = json.dumps([asdict(entry) for entry in entries])
-    if _file().exists() and _file().read_text(encoding="utf-8") == content:
+    file = _file(kind)
+    if file.exists() and file.read_text(encoding="utf-8") == content:
         return
     # written aside and moved into place: many task processes read it while the dag-processor writes
     handle, name = tempfile.mkstemp(dir=home(), prefix="registry.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
-    Path(name).replace(_file())
+    with os.fdopen(handle, "w", encoding="utf-8") as draft:
+        draft.write(content)
+    Path(name).replace(file)

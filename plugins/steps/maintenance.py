@@ -282,7 +282,7 @@ def _forget_workers_answers(dry_run: bool) -> int:
 def _left_behind(slugs: set[str]) -> Iterator[Path]:
     """Drafts whose writers were killed, logs of tenants that are gone, and logs that nobody looks for any more."""
     for draft in (*plan.folder().glob("draft-*"), *home().glob(".*.json.*"), *home().glob("registry.*")):
-        if draft.name != "registry.json" and _is_older(draft, hours=DRAFT_HOURS):
+        if _is_older(draft, hours=DRAFT_HOURS):
             yield draft
     pages = (folder for folder in sorted(quality.pages().glob("*")) if folder.is_dir() and folder.name not in slugs)
     yield from pages

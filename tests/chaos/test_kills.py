@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -115,7 +115,7 @@ def test_new_changed_paused_and_deleted_tenants_show_within_a_minute(running: Pa
     assert all(airflow.has_dag(dag, tag="source:files") for dag in dags_of(changed))
 
 
-def news() -> str | None:
+def news() -> Mapping[str, str]:
     with airflow_database() as metadata:
         return parsing.news(metadata)
 

@@ -31,10 +31,10 @@ def test_a_new_tenant_can_be_scored_and_is_in_the_registry(tenant: Tenant) -> No
 
 
 def test_the_same_slug_twice_says_so_and_changes_nothing(tenant: Tenant) -> None:
-    before = registry.tenants()
+    before = registry.everybody()
     with pytest.raises(MisuseError, match="a tenant with this slug already"):
         provision.create_tenant("Another", tenant.slug, actor="system:tests")
-    assert registry.tenants() == before
+    assert registry.everybody() == before
 
 
 @pytest.mark.parametrize("slug", ["", "A", "a", "1a", "a-b", "../etc", "a b", "é" * 5, "a" * 41, "a\x00b", "😀😀"])
@@ -182,10 +182,10 @@ def test_a_connectors_configuration_is_sealed_at_rest_and_redacted_in_the_trail(
 def test_a_database_that_is_down_keeps_the_last_known_tenants(
     tenant: Tenant, platform: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = registry.tenants()
+    known = registry.tenants("pipeline")
     assert tenant.slug in {entry.slug for entry in known}
     monkeypatch.setattr(database, "registry_conninfo", lambda: "host=127.0.0.1 port=1 user=x dbname=x")
-    assert registry.tenants() == known
+    assert registry.tenants("pipeline") == known
     assert "the registry does not answer" in caplog.text
     with pytest.raises(ClarityError, match="can't be reached"):
         registry.tenant(tenant.slug)
@@ -205,8 +205,8 @@ def test_the_registry_role_may_list_tenants_and_nothing_else(tenant: Tenant) -> 
 
 
 def test_the_registrys_last_good_file_holds_no_secret(tenant: Tenant, platform: Path) -> None:
-    registry.tenants()
-    entries = json.loads((platform / "registry.json").read_text(encoding="utf-8"))
+    registry.tenants("pipeline")
+    entries = json.loads((platform / "registry-pipeline.json").read_text(encoding="utf-8"))
     assert {tuple(sorted(entry)) for entry in entries} == {
         ("connectors", "created_at", "id", "name", "paused", "slug", "timezone")
     }
@@ -222,7 +222,7 @@ def test_the_registry_knows_which_connectors_a_tenant_has_as_they_came_and_nothi
             connectors.add(control, tenant_id=tenant.id, connector_type=type_, config=config, actor="system:tests")
             control.commit()
     assert registry.tenant(tenant.slug).connectors == ("salesforce", "files")
-    assert registry.tenants(tenant.slug) == [registry.tenant(tenant.slug)]
+    assert registry.tenants("pipeline", tenant.slug) == [registry.tenant(tenant.slug)]
     with database.connect(database.registry_conninfo()) as login:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             login.execute("select config from control.connectors")

@@ -25,7 +25,7 @@ import pendulum
 import psycopg
 import pytest
 
-from cli import airflow_env
+from cli import airflow_env, parsing
 from control import registry
 from control.registry import TenantEntry
 from warehouse.errors import MisuseError, NotNow
@@ -60,7 +60,7 @@ def parse(airflow: None) -> "Callable[[], DagBag]":
 def tenants(monkeypatch: pytest.MonkeyPatch) -> list[TenantEntry]:
     """The registry's answer. A test may change it."""
     entries = [_tenant("acme"), _tenant("globex", connectors=("files", "salesforce")), _tenant("idle", paused=True)]
-    monkeypatch.setattr(registry, "tenants", lambda slug=None: [it for it in entries if slug in (None, it.slug)])
+    monkeypatch.setattr(registry, "tenants", lambda _, slug=None: [it for it in entries if slug in (None, it.slug)])
     return entries
 
 
@@ -207,7 +207,8 @@ def test_a_thousand_tenants_are_spread_over_the_whole_interval(airflow: None) ->
 
 
 def _minutes_of_a_thousand() -> dict[str, Counter[int]]:
-    place = runpy.run_path(str(DAGS / "tenant_pipelines.py"))["place"]
+    from orchestration.tenant_dags import place
+
     return {
         kind: Counter(place(_tenant(f"t{number}"), kind, minutes) for number in range(1000))
         for kind, minutes in (("pipeline", 240), ("rescore", 60))
@@ -228,11 +229,12 @@ def test_when_the_clocks_change_no_night_is_left_out_and_none_comes_twice(
 ) -> None:
     from airflow.serialization.encoders import coerce_to_core_timetable
 
-    file = runpy.run_path(str(DAGS / "tenant_pipelines.py"))
+    every_night = runpy.run_path(str(DAGS / "tenant_nights.py"))["every_night"]
+    every_four_hours = runpy.run_path(str(DAGS / "tenant_pipelines.py"))["every_four_hours"]
     zone = ZoneInfo(timezone)
     for slug in ("acme", "globex", "initech", "umbrella"):
         tenant = replace(_tenant(slug), timezone=timezone)
-        for schedule, per_day in ((file["every_night"](tenant), 1), (file["every_four_hours"](tenant), 6)):
+        for schedule, per_day in ((every_night(tenant), 1), (every_four_hours(tenant), 6)):
             timetable = coerce_to_core_timetable(schedule)
             for change in changes:
                 first = datetime.fromisoformat(change).replace(tzinfo=zone) - timedelta(days=3)
@@ -282,16 +284,17 @@ def test_after_forty_missed_runs_there_is_one(airflow: None) -> None:
 def test_a_task_that_has_to_wait_gives_its_worker_back_but_not_for_longer_than_a_while(airflow: None) -> None:
     from airflow.sdk.exceptions import AirflowRescheduleException
 
-    waiting = runpy.run_path(str(DAGS / "tenant_pipelines.py"))["no_worker_waiting"]
+    from orchestration.operators import no_worker_waiting as waiting
+
     began = datetime.now(UTC)
     task_instance = SimpleNamespace(get_first_reschedule_date=lambda context: context["began"])
-    context = {"ti": task_instance, "began": None}
+    context: Any = {"ti": task_instance, "began": None}
 
     soon = NotNow("the vendor is busy", began + timedelta(minutes=1))
     with pytest.raises(AirflowRescheduleException) as again, waiting(context):
         raise soon
     assert again.value.reschedule_date == soon.until
-    context["began"] = began - timedelta(minutes=30)  # type: ignore[assignment]
+    context["began"] = began - timedelta(minutes=30)
     with pytest.raises(NotNow, match="the vendor is busy"), waiting(context):
         raise soon
 
@@ -315,17 +318,17 @@ def test_a_tasks_process_builds_no_dag_but_its_own(
 def test_a_tasks_process_asks_for_no_tenant_but_its_own(
     parse: "Callable[[], DagBag]", tenants: list[TenantEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str | None] = []
+    asked: list[tuple[str, str | None]] = []
     answer = registry.tenants
 
-    def noted(slug: str | None = None) -> list[TenantEntry]:
-        asked.append(slug)
-        return answer(slug)
+    def noted(kind: str, slug: str | None = None) -> list[TenantEntry]:
+        asked.append((kind, slug))
+        return answer(kind, slug)
 
     monkeypatch.setattr(registry, "tenants", noted)
     monkeypatch.setenv(PARSING_ONE_OF, "pipeline__globex")
     parse()
-    assert asked == ["globex"]
+    assert asked == [("pipeline", "globex")]
 
 
 def test_a_tenant_that_is_gone_takes_its_dags_along(parse: "Callable[[], DagBag]", tenants: list[TenantEntry]) -> None:
@@ -333,7 +336,7 @@ def test_a_tenant_that_is_gone_takes_its_dags_along(parse: "Callable[[], DagBag]
     assert {dag.dag_id.partition("__")[2] for dag in _of_tenants(parse())} == {"globex", "idle"}
 
 
-def test_parsing_asks_the_registrys_one_query_and_nothing_else(
+def test_parsing_a_file_asks_the_registrys_one_query_and_nothing_else(
     parse: "Callable[[], DagBag]", platform: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statements: list[str] = []
@@ -346,12 +349,12 @@ def test_parsing_asks_the_registrys_one_query_and_nothing_else(
 
     monkeypatch.setattr(psycopg.Connection, "execute", noted)
     assert parse().import_errors == {}
-    assert len(statements) == 1, statements
-    assert statements[0].startswith("clarity_registry: select")
+    assert len(statements) == len(parsing.FILES), statements
+    assert all(statement.startswith("clarity_registry: select") for statement in statements)
 
 
 def test_no_dag_file_asks_airflow_for_a_variable_or_a_connection() -> None:
-    for file in DAGS.glob("*.py"):
+    for file in (*DAGS.glob("*.py"), *(project_root() / "plugins" / "orchestration").glob("*.py")):
         named = {node.id for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Name)}
         assert named.isdisjoint({"Variable", "Connection", "BaseHook"}), file
 
@@ -365,7 +368,8 @@ def test_a_database_that_is_down_keeps_the_tenants_known_last(
 ) -> None:
     known = asdict(_tenant("known"))
     monkeypatch.setenv("CLARITY_HOME", str(tmp_path))
-    (tmp_path / "registry.json").write_text(json.dumps([known]))
+    for kind in parsing.FILES:
+        (tmp_path / f"registry-{kind}.json").write_text(json.dumps([known]))
     monkeypatch.setenv("CLARITY_DATABASE_URL", "postgresql://nobody:nothing@127.0.0.1:1/clarity")
     started = time.monotonic()
     with caplog.at_level(logging.WARNING):
@@ -398,14 +402,18 @@ def test_parsing_a_tenant_is_little_more_work_than_parsing_the_plainest_dags_wit
     plain = tmp_path / "plain.py"
     plain.write_text(PLAIN)
 
-    def calls(file: Path) -> int:
+    def calls(*files: Path) -> int:
         """Counted, not timed: a machine that others use as well says the same."""
-        DagBag(dag_folder=file)
-        profile = cProfile.Profile()
-        assert len(profile.runcall(DagBag, dag_folder=file).dags) == 206
-        return int(vars(pstats.Stats(profile))["total_calls"])
+        dags = calls = 0
+        for file in files:
+            DagBag(dag_folder=file)
+            profile = cProfile.Profile()
+            dags += len(profile.runcall(DagBag, dag_folder=file).dags)
+            calls += int(vars(pstats.Stats(profile))["total_calls"])
+        assert dags == 206
+        return calls
 
-    ratio = calls(DAGS / "tenant_pipelines.py") / calls(plain)
+    ratio = calls(*(DAGS / file for file in parsing.FILES.values())) / calls(plain)
     print(f"parsing: {ratio:.2f} times the work of the plainest")
     # with decorated functions for tasks it was 1.9 times
     assert ratio < 1.4
@@ -429,7 +437,7 @@ def test_in_a_tasks_process_five_hundred_tenants_cost_what_one_does(
 def test_a_dag_file_loads_neither_steps_nor_what_they_need(airflow: None) -> None:
     loaded = _run_in_airflow(
         "import sys, runpy",
-        f"runpy.run_path({str(DAGS / 'tenant_pipelines.py')!r})",
+        *(f"runpy.run_path({str(DAGS / file)!r})" for file in parsing.FILES.values()),
         "print([name for name in ('steps', 'dbt', 'pandas', 'connectors', 'scoring') if name in sys.modules])",
     )
     assert loaded == "[]"
