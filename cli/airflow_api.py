@@ -56,10 +56,6 @@ class Airflow:
             raise ClarityError(f"Airflow did not start {dag_id}: {answer.text[:300]}")
         return str(answer.json()["dag_run_id"])
 
-    def seconds_to_parse(self, dag_id: str) -> float:
-        """How long the dag-processor took for the file that this DAG is in."""
-        return float(self.dag(dag_id)["last_parse_duration"])
-
     def set_pools(self, slots: Mapping[str, int]) -> None:
         """Make these pools, or give them so many slots."""
         wanted = [{"name": name, "slots": number, "include_deferred": False} for name, number in slots.items()]
