@@ -23,6 +23,7 @@ from benchmarks.measure import PROJECT, ran, say
 from cli import airflow_env, platform, processes, supervisor
 from cli.airflow_api import SETTLED, Airflow
 from cli.parsing import BUNDLE, FILES
+from control import registry
 from sandbox import companies
 from steps import pipeline, provision
 from tests.conftest import temporary_home
@@ -51,7 +52,7 @@ print(time.monotonic() - began)
 PROCESS = """
 import os, sys, time
 from pathlib import Path
-file, bundle = Path(sys.argv[1]), sys.argv[2]
+file, bundle, tenants = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 sys.argv[1:] = ["dag-processor"]
 import structlog
 from airflow.dag_processing.processor import DagFileParseRequest, _parse_file
@@ -62,8 +63,9 @@ if os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 began = time.monotonic()
 parsed = _parse_file(request, structlog.get_logger())
-assert not parsed.import_errors, parsed.import_errors
-print(len(parsed.serialized_dags), time.monotonic() - began)
+seconds = time.monotonic() - began
+assert len(parsed.serialized_dags) == tenants, (len(parsed.serialized_dags), parsed.import_errors)
+print(seconds)
 """
 
 # Nothing is ever started for them.
@@ -215,7 +217,7 @@ def parsing(airflow: Airflow, registered: int, one: str) -> dict[str, float]:
     until = time.monotonic() - began
     # Airflow's own note of how long a file took is no measure: of two that end together the one is looked at when the
     # other has been written
-    by_file = side_by_side()
+    by_file = side_by_side(len(registry.everybody()))
     ended = subprocess.run(
         [sys.executable, "-c", PARSE, str(project_root() / "dags" / FILES["pipeline"])],
         env=airflow_env.environment() | {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": one},
@@ -230,12 +232,12 @@ def parsing(airflow: Airflow, registered: int, one: str) -> dict[str, float]:
     }
 
 
-def side_by_side() -> dict[str, float]:
+def side_by_side(tenants: int) -> dict[str, float]:
     """Both files at once, each in a process of its own, as the dag-processor has them."""
     folder, environment = project_root() / "dags", airflow_env.environment()
     processes = {
         file: subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(folder / file), BUNDLE],
+            [sys.executable, "-c", PROCESS, str(folder / file), BUNDLE, str(tenants)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -252,10 +254,10 @@ def side_by_side() -> dict[str, float]:
         assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()
-    taken = {file: float(process.communicate()[0].split()[-1]) for file, process in processes.items()}
+    said = {file: process.communicate()[0] for file, process in processes.items()}
     if any(process.returncode for process in processes.values()):
         sys.exit("not a measurement: a DAG file could not be parsed, see above")
-    return taken
+    return {file: float(words.split()[-1]) for file, words in said.items()}
 
 
 def table(bills: dict[str, Bill]) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from airflow.sdk import DAG, CronTriggerTimetable, Param, get_current_context, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-OWNER = "data-platform"
+from orchestration.defaults import DATABASE, DEFAULT_ARGS, VENDORS
+
 KEY_FILE = "clerk_secret_key"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -60,15 +61,6 @@ run by hand is skipped and says so. The same can be read at any time in `marts.m
 2. Nothing depends on it but the dashboards: clear it, or wait for the next hour.
 """
 
-DEFAULT_ARGS = {
-    "owner": OWNER,
-    "retries": 2,
-    "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": 3,
-    "max_retry_delay": timedelta(minutes=2),
-    "execution_timeout": timedelta(minutes=30),
-}
-
 
 def _platform(name: str, description: str, about: str, cron: str | None, **more: Any) -> DAG:
     return DAG(
@@ -86,7 +78,7 @@ def _platform(name: str, description: str, about: str, cron: str | None, **more:
     )
 
 
-@task(queue="extract")
+@task(queue=VENDORS)
 def provision() -> dict[str, Any]:
     from steps import organisations
 
@@ -96,14 +88,14 @@ def provision() -> dict[str, Any]:
     return done
 
 
-@task(queue="transform", execution_timeout=timedelta(hours=2))
+@task(queue=DATABASE, execution_timeout=timedelta(hours=2))
 def maintain() -> dict[str, Any]:
     from steps import maintenance
 
     return maintenance.run(dry_run=get_current_context()["params"]["dry_run"], report=print)
 
 
-@task(queue="transform")
+@task(queue=DATABASE)
 def freshness() -> dict[str, Any]:
     from steps import observe
 

@@ -50,13 +50,13 @@ def rescore_of(tenant: TenantEntry) -> DAG:
         **common(tenant, KIND, ABOUT),
         dag_display_name=f"Nightly scores of {tenant.name}",
         description="Scores as of the night, from what is rolled up",
-        schedule=None if tenant.paused else every_night(tenant),
+        schedule=every_night(tenant),
     ) as dag:
         chain(*from_score_on(tenant))
     return with_form(dag, as_of=AS_OF, dry_run=DRY_RUN)
 
 
-def every_night(tenant: TenantEntry) -> CronTriggerTimetable:
+def every_night(tenant: TenantEntry) -> CronTriggerTimetable | None:
     """Between two and three by the tenant's clock."""
     return by_the_clock_of(tenant, f"{place(tenant, KIND, 60)} 2 * * *")
 

@@ -5,12 +5,11 @@ from datetime import timedelta
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TriggerRule, chain
 
 from control.registry import TenantEntry
+from orchestration.defaults import DATABASE, VENDORS
 from orchestration.operators import Extract, Transform
 from orchestration.tenant_dags import (
     AS_OF,
-    DATABASE,
     DRY_RUN,
-    VENDORS,
     by_the_clock_of,
     common,
     from_score_on,
@@ -72,7 +71,7 @@ def pipeline_of(tenant: TenantEntry) -> DAG:
         **common(tenant, KIND, ABOUT),
         dag_display_name=f"Pipeline of {tenant.name}",
         description="From the sources to published scores",
-        schedule=None if tenant.paused else every_four_hours(tenant),
+        schedule=every_four_hours(tenant),
     ) as dag:
         extracts = Extract.partial(
             task_id="extract",
@@ -91,7 +90,7 @@ def pipeline_of(tenant: TenantEntry) -> DAG:
     return with_form(dag, as_of=AS_OF, dry_run=DRY_RUN, full=FULL, streams=STREAMS)
 
 
-def every_four_hours(tenant: TenantEntry) -> CronTriggerTimetable:
+def every_four_hours(tenant: TenantEntry) -> CronTriggerTimetable | None:
     """By the tenant's clock; tenants are spread over the four hours. A new one waits for its first turn."""
     hour, minute = divmod(place(tenant, KIND, 4 * 60), 60)
     return by_the_clock_of(tenant, f"{minute} {hour}-23/4 * * *")

@@ -22,22 +22,8 @@ from airflow.sdk import (
 from control import registry
 from control.registry import TenantEntry
 from notifiers.incidents import TellOfIncidents
+from orchestration.defaults import DATABASE, DEFAULT_ARGS, ENGINE, VENDORS
 from orchestration.operators import Conclude, Publish, Score, Writeback
-
-OWNER = "data-platform"
-
-# Which workers take a task, where there are workers on other machines (docs/celery.md): those with the way to the
-# vendors, those for PostgreSQL, those with memory and processor to spare.
-VENDORS, DATABASE, ENGINE = "extract", "transform", "score"
-
-DEFAULT_ARGS = {
-    "owner": OWNER,
-    "retries": 2,
-    "retry_delay": timedelta(seconds=5),
-    "retry_exponential_backoff": 3,
-    "max_retry_delay": timedelta(minutes=2),
-    "execution_timeout": timedelta(minutes=30),
-}
 
 PAUSED = """
 **This tenant is paused**: nothing is scheduled until `clarity tenant resume {slug}`.
@@ -60,7 +46,7 @@ DRY_RUN = Param(
 
 def tenants_of(kind: str) -> Sequence[TenantEntry]:
     """Those to make DAGs of this kind for: all there are; in a task's process, which parses its file again, only the
-    one whose run it is. Parsing asks this one query and nothing else."""
+    one whose run it is. To parse a file asks this one query and nothing else."""
     wanted_kind, _, wanted_slug = (get_parsing_context().dag_id or "").partition("__")
     return registry.tenants(kind, wanted_slug or None) if wanted_kind in ("", kind) else ()
 
@@ -119,16 +105,17 @@ def from_score_on(tenant: TenantEntry) -> list[BaseOperator]:
     ]
 
 
-# ── when ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def scores_of(tenant: TenantEntry) -> Asset:
     """What whoever comes after a publication waits for. It names the table, not the server: that may move."""
     return Asset(f"postgres://gtm-clarity/clarity/scores/engagements?tenant={tenant.slug}")
 
 
-def by_the_clock_of(tenant: TenantEntry, schedule: str) -> CronTriggerTimetable:
-    return CronTriggerTimetable(schedule, timezone=tenant.timezone, run_immediately=False)
+# ── when ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def by_the_clock_of(tenant: TenantEntry, schedule: str) -> CronTriggerTimetable | None:
+    """None while the tenant is paused."""
+    return None if tenant.paused else CronTriggerTimetable(schedule, timezone=tenant.timezone, run_immediately=False)
 
 
 def place(tenant: TenantEntry, kind: str, minutes: int) -> int:

@@ -336,9 +336,12 @@ def test_a_tenant_that_is_gone_takes_its_dags_along(parse: "Callable[[], DagBag]
     assert {dag.dag_id.partition("__")[2] for dag in _of_tenants(parse())} == {"globex", "idle"}
 
 
+@pytest.mark.parametrize(("file", "queries"), [*((file, 1) for file in parsing.FILES.values()), ("platform.py", 0)])
 def test_parsing_a_file_asks_the_registrys_one_query_and_nothing_else(
-    parse: "Callable[[], DagBag]", platform: Path, monkeypatch: pytest.MonkeyPatch
+    airflow: None, platform: Path, monkeypatch: pytest.MonkeyPatch, file: str, queries: int
 ) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
     statements: list[str] = []
     execute = psycopg.Connection.execute
 
@@ -348,8 +351,8 @@ def test_parsing_a_file_asks_the_registrys_one_query_and_nothing_else(
         return execute(self, query, *args, **options)
 
     monkeypatch.setattr(psycopg.Connection, "execute", noted)
-    assert parse().import_errors == {}
-    assert len(statements) == len(parsing.FILES), statements
+    assert DagBag(dag_folder=DAGS / file).import_errors == {}
+    assert len(statements) == queries, statements
     assert all(statement.startswith("clarity_registry: select") for statement in statements)
 
 
