@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 import pytest
 
 
@@ -158,45 +157,6 @@ def _fresh_tenant() -> Iterator[Tenant]:
     from steps import provision
 
     slug = f"t_{uuid.uuid4().hex[:12]}"
-    with lasting_sessions():
-        tenant_id = provision.create_tenant(f"Tenant {slug}", slug, actor="system:tests")
+    tenant_id = provision.create_tenant(f"Tenant {slug}", slug, actor="system:tests")
     yield Tenant(tenant_id, slug)
-    with lasting_sessions():
-        tenants.delete(tenant_id, actor="system:tests")
-
-
-_sessions: dict[str, Any] = {}
-
-
-@contextmanager
-def lasting_sessions() -> Iterator[None]:
-    """Whoever connects within is given the session of those before them, committed when they are done.
-
-    A session that has never deleted a tenant first reads what each table is and how it hangs on tenants: 40 ms, which
-    the suite would pay for more than a thousand times.
-    """
-    from warehouse import database
-
-    connect = database.connect
-
-    @contextmanager
-    def given(conninfo: str, **options: Any) -> Iterator[Any]:
-        session = _sessions.get(conninfo)
-        # its server may have been stopped since
-        if session is None or session.closed or not _answers(session):
-            session = _sessions[conninfo] = connect(conninfo, **options)
-        with session.transaction():
-            yield session
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "connect", given)
-        yield
-
-
-def _answers(session: Any) -> bool:
-    try:
-        session.execute("select 1")
-        session.rollback()
-    except psycopg.OperationalError:
-        return False
-    return True
+    tenants.delete(tenant_id, actor="system:tests")

@@ -82,6 +82,12 @@
 {%- endmacro %}
 
 
+{% macro some_are_to_revisit() -%}
+    exists (select 1 from canonical.moved_entities)
+    or exists (select 1 from ({{ activities_to_revisit() }}) as waiting)
+{%- endmacro %}
+
+
 {# An activity that under the new rules has no usable version left is none any more. #}
 {% macro drop_unusable_activities() -%}
     {%- if target.name != "deploy" -%}

@@ -24,6 +24,11 @@
 {%- endmacro %}
 
 
+{% macro placeholder_is_missing() -%}
+    not exists (select 1 from {{ this }} where external_id = {{ placeholder_account() }})
+{%- endmacro %}
+
+
 {#
     Follows each record of `records` to the one that it was merged into or converted to, and that one in turn. Records
     that did not change are known by canonical.identities. A chain that closes on itself ends after twenty steps.

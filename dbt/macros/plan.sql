@@ -2,6 +2,9 @@
     dbt works a tenant's run out, PostgreSQL carries it out: under the target `plan` a model is not built. Its statements
     are written down instead, as its materialization would have them, and every tenant with the same mappings and rules
     is run by them (steps/plan.py). What differs from run to run the statements ask of their session.
+
+    A model may say in `meta` when there is something for it to do, `only_if`: where its largest statement is planned for
+    a quarter of a second and then finds nothing, a short question comes first.
 #}
 {% materialization incremental, adapter="postgres" -%}
     {%- if target.name != "plan" -%}
@@ -23,6 +26,7 @@
     }) -%}
     {% call noop_statement("main", message="PLANNED") -%}
         {{ tojson({
+            "only_if": render(config.get("meta").get("only_if", "")) | trim,
             "before": rendered(pre_hooks),
             "write": ["create temporary table " ~ selected ~ " on commit drop as (" ~ sql ~ ")", upsert],
             "after": rendered(post_hooks),

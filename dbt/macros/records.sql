@@ -153,6 +153,11 @@
 {%- endmacro %}
 
 
+{% macro is_touched(entity) -%}
+    exists (select 1 from canonical.touched_entities where entity = '{{ entity }}')
+{%- endmacro %}
+
+
 {# How many there are, counted only as far as it matters to a plan. #}
 {% macro known_things(entity) -%}
     select count(*) from (

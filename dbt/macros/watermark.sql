@@ -55,6 +55,34 @@
 {%- endmacro %}
 
 
+{# Whether there is anything for `open_window` to open: a version that landed since, or other rules than last time. #}
+{% macro has_news(union_models) -%}
+    {%- set questions = [] -%}
+    {%- for union_model in union_models -%}
+        {%- do questions.append(is_news(union_model)) -%}
+    {%- endfor -%}
+    ({{ questions | join(" or ") }})
+{%- endmacro %}
+
+
+{% macro is_news(union_model) -%}
+    exists (
+        select 1
+        from control.stream_states as landed
+        left join control.watermarks as mark
+            on mark.tenant_id = landed.tenant_id
+            and mark.model = '{{ this.identifier }}'
+            and mark.stream = landed.connector || '__' || landed.stream
+        where landed.connector || '__' || landed.stream in ('{{ streams_under(union_model) | join("', '") }}')
+            and (
+                mark.upto is distinct from landed.last_seq
+                or mark.seq <> mark.upto
+                or mark.rules <> '{{ rules_for(union_model) }}'
+            )
+    )
+{%- endmacro %}
+
+
 {% macro close_window() -%}
     {%- if target.name != "deploy" -%}
         update control.watermarks set seq = upto

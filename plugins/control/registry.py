@@ -88,7 +88,9 @@ def tenant(slug: str) -> TenantEntry:
 
 
 def _ask(slug: str | None = None) -> list[TenantEntry]:
-    with database.connect(
+    # whoever asks for one tenant asks again in a moment; whoever asks for all has come for that alone
+    opened = database.connect if slug is None else database.session
+    with opened(
         database.registry_conninfo(),
         application="registry",
         patience=TIMEOUT_SECONDS,

@@ -16,7 +16,6 @@ from control import quality as gate_results
 from steps import alerts, observe, quality, quality_pages
 from steps import extract as extracting
 from steps import publish as publishing
-from steps import score as scoring_step
 from steps import transform as transforming
 from steps import undo as undoing
 from steps import writeback as writing
@@ -164,8 +163,10 @@ def score(
     report: Report = print,
 ) -> dict[str, Any]:
     """Compute candidates as of the day. `forwards_only`: a day before the one in force is looked at, not published."""
+    from steps import score as scoring  # takes most of a second where nobody has it in memory yet
+
     with _watched_stage(slug, run_id, "score", patience=patience, report=report) as held:
-        return scoring_step.run(held.tenant_id, run_id, held.fence, as_of, dry_run=dry_run, forwards_only=forwards_only)
+        return scoring.run(held.tenant_id, run_id, held.fence, as_of, dry_run=dry_run, forwards_only=forwards_only)
 
 
 def publish(slug: str, run_id: str, *, report: Report = print) -> dict[str, Any]:
@@ -199,7 +200,9 @@ def _publish(
             published = publishing.run(held.tenant_id, run_id, held.fence, accepted=accepted)
         except publishing.CandidatesLost as lost:
             report(f"{lost}; scoring again as of {lost.as_of}")
-            scoring_step.run(held.tenant_id, run_id, held.fence, lost.as_of)
+            from steps import score as scoring
+
+            scoring.run(held.tenant_id, run_id, held.fence, lost.as_of)
             published = publishing.run(held.tenant_id, run_id, held.fence, accepted=accepted)
     except quality.Breach:
         _let_the_breach_be_read(slug, run_id, held, report)

@@ -25,12 +25,13 @@ LAYERS = ("canonical", "rollups", "marts")
 
 @dataclass(frozen=True)
 class Model:
-    """One transaction. The last statement of `write` counts the rows."""
+    """One transaction, unless the answer to `only_if` is no. The last statement of `write` counts the rows."""
 
     id: str
     name: str
     needs: Sequence[str]
     layer: str
+    only_if: str
     before: Sequence[str]
     write: Sequence[str]
     after: Sequence[str]

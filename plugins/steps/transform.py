@@ -157,13 +157,21 @@ def _build(connection: psycopg.Connection, model: Model) -> ModelResult:
     started = time.monotonic()
     rows, message = 0, ""
     try:
-        with connection.transaction():
-            _say(connection, model.before)
-            rows = _say(connection, model.write)
-            _say(connection, model.after)
+        if _has_work(connection, model):
+            with connection.transaction():
+                _say(connection, model.before)
+                rows = _say(connection, model.write)
+                _say(connection, model.after)
     except psycopg.Error as error:
         message = _reason(error)
     return ModelResult(model.name, "error" if message else SUCCESS, rows, time.monotonic() - started, message)
+
+
+def _has_work(connection: psycopg.Connection, model: Model) -> bool:
+    if not model.only_if:
+        return True
+    answer = connection.execute(f"select {model.only_if}".encode()).fetchone()
+    return bool(answer and answer[0])
 
 
 def _ask(connection: psycopg.Connection, test: DataTest) -> FailedTest | None:

@@ -10,7 +10,7 @@ replaced, logins that still have the password of an older one are let in with th
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from warehouse import keys, server
+from warehouse import keys, server, sessions
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.home import secret, setting
 
@@ -169,25 +169,30 @@ def conninfo_in_force(login: Login) -> str:
         return conninfo(Login(login.name, connection.info.password))
 
 
-@contextmanager
-def run_session(tenant_id: str, *, autocommit: bool = False, application: str = "run") -> Iterator[psycopg.Connection]:
+def session(
+    conninfo_string: str, *, autocommit: bool = False, **how: Any
+) -> AbstractContextManager[psycopg.Connection]:
+    """A connection for the body of a `with`. It may have served somebody else in this process, who left no trace."""
+    return sessions.lent(
+        (conninfo_string, *how.items()), lambda: connect(conninfo_string, **how), autocommit=autocommit
+    )
+
+
+def run_session(
+    tenant_id: str, *, autocommit: bool = False, application: str = "run"
+) -> AbstractContextManager[psycopg.Connection]:
     """The database as this tenant's runs see it."""
-    with connect(conninfo(run_login(tenant_id)), autocommit=autocommit, application=application) as connection:
-        yield connection
+    return session(conninfo(run_login(tenant_id)), autocommit=autocommit, application=application)
 
 
-@contextmanager
-def control_session(tenant_id: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+def control_session(tenant_id: str, *, autocommit: bool = False) -> AbstractContextManager[psycopg.Connection]:
     """The database as the control plane sees it on behalf of one tenant."""
-    with connect(conninfo(control_login(tenant_id)), autocommit=autocommit, application="control") as connection:
-        yield connection
+    return session(conninfo(control_login(tenant_id)), autocommit=autocommit, application="control")
 
 
-@contextmanager
-def registrar_session() -> Iterator[psycopg.Connection]:
+def registrar_session() -> AbstractContextManager[psycopg.Connection]:
     """The one door through which tenants come and go."""
-    with connect(registrar_conninfo(), application="registrar") as connection:
-        yield connection
+    return session(registrar_conninfo(), application="registrar")
 
 
 def _with_each_key(conninfo_string: str) -> Iterator[str]:

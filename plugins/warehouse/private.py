@@ -21,7 +21,7 @@ def name_for(user: str, slug: str) -> str:
 
 def make(schema: str, tenant_id: str) -> None:
     """Make it anew and empty."""
-    with database.connect(database.owner_conninfo(), application="private schema") as owner:
+    with database.session(database.owner_conninfo(), application="private schema") as owner:
         _drop(owner, schema)
         owner.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
         owner.execute(
@@ -33,7 +33,7 @@ def make(schema: str, tenant_id: str) -> None:
 
 def of_tenant(tenant_id: str) -> list[str]:
     """The private schemas in which this tenant's rows may be."""
-    with database.connect(database.owner_conninfo(), application="private schema") as owner:
+    with database.session(database.owner_conninfo(), application="private schema") as owner:
         return [
             str(schema)
             for (schema,) in owner.execute(
@@ -46,7 +46,7 @@ def of_tenant(tenant_id: str) -> list[str]:
 
 
 def drop(*schemas: str) -> None:
-    with database.connect(database.owner_conninfo(), application="private schema") as owner:
+    with database.session(database.owner_conninfo(), application="private schema") as owner:
         for schema in schemas:
             _drop(owner, schema)
 

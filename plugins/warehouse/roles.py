@@ -21,7 +21,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-from warehouse import database
+from warehouse import database, sessions
 from warehouse.database import AIRFLOW, OWNER, RECEIVER, REGISTRAR, REGISTRY, Login
 from warehouse.errors import ClarityError
 
@@ -138,6 +138,7 @@ def create_login(connection: psycopg.Connection, login: Login, group: str) -> No
 
 def drop_login(connection: psycopg.Connection, name: str) -> None:
     """Remove a tenant's login. Runs as the registrar."""
+    sessions.end_those_of(name)
     deadline = time.monotonic() + SESSIONS_END_WITHIN
     while True:
         try:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
@@ -138,6 +139,7 @@ def test_two_tenants_run_at_once_in_one_process(landed: Pipeline, other_pipeline
 
 def test_a_model_that_fails_stops_those_that_read_it_and_no_others(landed: Pipeline) -> None:
     landed.land("accounts", {"id": "a5", "name": "Five"})
+    landed.land("people", {"id": "p5", "account_id": "a5"})
     with database.connect(database.owner_conninfo(), autocommit=True) as owner:
         owner.execute("alter table canonical.people rename to people_elsewhere")
         try:
@@ -177,3 +179,55 @@ def test_a_selection_in_dbts_own_words_is_understood(landed: Pipeline) -> None:
     assert set(known.names(["+accounts"])) == {"identities", "accounts"}
     assert known.names(["accounts"]) == ["accounts"]
     assert set(known.names(["rollups"])) == {model.name for model in known.models if model.layer == "rollups"}
+
+
+CANONICAL = ("accounts", "activities", "fathom_meetings", "identities", "opportunities", "people", "profiles")
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> set[str]:
+    """The canonical models that a run of this tenant begins."""
+    names: set[str] = set()
+    really_say = transform._say
+
+    def say(connection: psycopg.Connection, statements: Sequence[str]) -> int:
+        names.update(name for name in CANONICAL if any(f"table {name}__selected " in each for each in statements))
+        return really_say(connection, statements)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transform, "_say", say)
+        pipeline.transform()
+    return names
+
+
+def test_what_has_nothing_to_do_is_not_begun(landed: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert begun(monkeypatch, landed) == set()
+    landed.land(
+        "activities", {"id": "e9", "person_id": "p9", "type": "page_view", "occurred_at": "2026-03-03T11:00:00Z"}
+    )
+    assert begun(monkeypatch, landed) == {"activities"}
+    # it waits for p9, whom nothing tells of yet
+    assert begun(monkeypatch, landed) == set()
+    landed.land("people", {"id": "p9", "account_id": "a1", "email": "ida@acme.com"})
+    assert begun(monkeypatch, landed) == {"identities", "people", "activities"}
+    assert landed.rows(
+        "select p.email from canonical.activities as a inner join canonical.people as p on p.id = a.person_id"
+        " where a.external_id = 'files:e9'"
+    ) == [("ida@acme.com",)]
+    settings.change(landed.id, assignments=['domains.personal=["acme.com"]'], actor="system:tests")
+    assert begun(monkeypatch, landed) >= {"identities", "accounts", "people"}
+    assert begun(monkeypatch, landed) == set()
+
+
+def test_a_run_that_ended_between_two_models_is_gone_on_with(landed: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    landed.land(
+        "activities", {"id": "e9", "person_id": "p9", "type": "page_view", "occurred_at": "2026-03-03T11:00:00Z"}
+    )
+    landed.transform()
+    landed.land("people", {"id": "p9", "account_id": "a1", "email": "ida@acme.com"})
+    landed.transform("identities")
+    assert begun(monkeypatch, landed) == {"people", "activities"}
+    landed.land("people", {"id": "p2", "account_id": "a1", "email": "ann@acme.com"})
+    landed.transform("identities", "people")
+    assert landed.rows("select count(*) from canonical.moved_entities") == [(1,)]
+    assert begun(monkeypatch, landed) == {"activities"}
+    assert landed.rows("select count(*) from canonical.moved_entities") == [(0,)]

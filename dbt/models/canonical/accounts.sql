@@ -1,5 +1,6 @@
 {{ config(
     unique_key=["tenant_id", "id"],
+    meta={"only_if": "{{ is_touched('account') }} or {{ placeholder_is_missing() }}"},
     pre_hook=["{{ plan_for(touched('account'), known_things('account')) }}", "{{ free_external_ids('account') }}"],
     post_hook="{{ forget_touched('account') }}",
 ) }}

@@ -1,5 +1,6 @@
 {{ config(
     unique_key=["tenant_id", "id"],
+    meta={"only_if": "{{ has_news(['int_activities__unioned']) }} or {{ some_are_to_revisit() }}"},
     pre_hook=[
         "{{ open_window('int_activities__unioned') }}",
         "{{ plan_for(window_size(), versions_read('activities')) }}",

@@ -1,5 +1,6 @@
 {{ config(
     unique_key=["tenant_id", "id"],
+    meta={"only_if": "{{ has_news(['int_meetings__unioned', 'int_transcripts__unioned']) }}"},
     pre_hook=[
         "{{ open_window('int_meetings__unioned') }}",
         "{{ open_window('int_transcripts__unioned') }}",

@@ -1,5 +1,6 @@
 {{ config(
     unique_key=["tenant_id", "entity", "source", "source_id"],
+    meta={"only_if": "{{ has_news(['int_accounts__unioned', 'int_people__unioned', 'int_opportunities__unioned']) }}"},
     pre_hook=[
         "{{ open_window('int_accounts__unioned') }}",
         "{{ open_window('int_people__unioned') }}",

@@ -1,5 +1,6 @@
 {{ config(
     unique_key=["tenant_id", "id"],
+    meta={"only_if": "{{ is_touched('opportunity') }}"},
     pre_hook="{{ plan_for(touched('opportunity'), known_things('opportunity')) }}",
     post_hook=["{{ take_out_the_waiting() }}", "{{ forget_touched('opportunity') }}"],
 ) }}

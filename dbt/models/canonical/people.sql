@@ -1,5 +1,6 @@
 {{ config(
     unique_key=["tenant_id", "id"],
+    meta={"only_if": "{{ is_touched('person') }}"},
     pre_hook=["{{ plan_for(touched('person'), known_things('person')) }}", "{{ free_external_ids('person') }}"],
     post_hook=[
         "{{ move_activities_with_their_people() }}",

@@ -1,5 +1,6 @@
 {{ config(
     unique_key=["tenant_id", "id"],
+    meta={"only_if": "{{ has_news(['int_profiles__unioned']) }}"},
     pre_hook=[
         "{{ open_window('int_profiles__unioned') }}",
         "{{ plan_for(window_size(), versions_read('profiles')) }}",
