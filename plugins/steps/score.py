@@ -146,7 +146,9 @@ def run(
 
     A run that scores for the second time, because its candidates or its process were lost, begins where it began first.
     """
-    with database.run_session(tenant_id, application="score") as connection:
+    # one of its own: how much of its temporary tables it holds in memory can be said but before it has had one
+    run_login = database.conninfo(database.run_login(tenant_id))
+    with database.connect(run_login, application="score") as connection:
         rules = Rules.of(connection, tenant_id)
         connection.execute("select control.hold_lease(%s)", [fence])
         mark = _last_mark(connection, tenant_id)

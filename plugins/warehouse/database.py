@@ -170,12 +170,19 @@ def conninfo_in_force(login: Login) -> str:
 
 
 def session(
-    conninfo_string: str, *, autocommit: bool = False, **how: Any
+    conninfo_string: str,
+    *,
+    application: str,
+    autocommit: bool = False,
+    patience: int = CONNECT_TIMEOUT,
+    statement_timeout: int = 0,
 ) -> AbstractContextManager[psycopg.Connection]:
     """A connection for the body of a `with`. It may have served somebody else in this process, who left no trace."""
-    return sessions.lent(
-        (conninfo_string, *how.items()), lambda: connect(conninfo_string, **how), autocommit=autocommit
-    )
+
+    def opened() -> psycopg.Connection:
+        return connect(conninfo_string, application=application, patience=patience, statement_timeout=statement_timeout)
+
+    return sessions.lent((conninfo_string, statement_timeout), opened, application=application, autocommit=autocommit)
 
 
 def run_session(

@@ -1,4 +1,4 @@
-"""Sessions that stay open a while for whoever in this process asks next, with the same login and for the same purpose.
+"""Sessions that stay open a while for whoever in this process asks next, with the same login.
 
 To log in costs both sides 4 ms of processor, and a server process that has not met a table first reads what it is and
 who may see which of its rows: 5 ms for a handful of them, 60 for what the largest model reads. An idle pipeline asks
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-AT_MOST = 8
+# A login of a tenant's has two at once in a task, and beside it there are the registry's and the control plane's.
+AT_MOST = 4
 # A router on the way to a hosted server forgets a connection on which nothing is said.
 SECONDS = 60.0
 AS_GOOD_AS_NEW = "reset all; discard temp"
@@ -27,7 +28,7 @@ AS_GOOD_AS_NEW = "reset all; discard temp"
 
 @dataclass(eq=False)
 class Kept:
-    purpose: Hashable
+    whose: Hashable
     login: str
     connection: psycopg.Connection
     since: float
@@ -48,14 +49,17 @@ _of_the_parent: list[Kept] = []
 
 @contextmanager
 def lent(
-    purpose: Hashable, connect: Callable[[], psycopg.Connection], *, autocommit: bool = False
+    whose: Hashable, connect: Callable[[], psycopg.Connection], *, application: str, autocommit: bool = False
 ) -> Iterator[psycopg.Connection]:
-    """A session as `connect` makes it; a kept one is lent to those alone who ask for the same purpose.
+    """A session as `connect` makes it; a kept one is lent to those alone who ask with the same `whose`.
 
     Like any connection of psycopg's it commits at the end, and rolls back if there was an error.
     """
-    connection = _taken(purpose) or connect()
+    connection = _taken(whose) or connect()
     try:
+        connection.autocommit = True
+        if connection.info.parameter_status("application_name") != application:
+            connection.execute("select set_config('application_name', %s, false)", [application])
         connection.autocommit = autocommit
         yield connection
         if connection.closed:
@@ -68,7 +72,7 @@ def lent(
         connection.close()
         raise
     with _lock:
-        _kept.append(Kept(purpose, connection.info.user, connection, time.monotonic()))
+        _kept.append(Kept(whose, connection.info.user, connection, time.monotonic()))
         too_many = [_kept.pop(0) for _ in _kept[AT_MOST:]]
     for kept in too_many:
         kept.connection.close()
@@ -93,10 +97,10 @@ def _end(which: Callable[[Kept], bool]) -> None:
         kept.connection.close()
 
 
-def _taken(purpose: Hashable) -> psycopg.Connection | None:
+def _taken(whose: Hashable) -> psycopg.Connection | None:
     while True:
         with _lock:
-            found = next((kept for kept in reversed(_kept) if kept.purpose == purpose), None)
+            found = next((kept for kept in reversed(_kept) if kept.whose == whose), None)
             if found is None:
                 return None
             _kept.remove(found)

@@ -82,8 +82,13 @@ def test_nobody_is_lent_anothers(tenant: Tenant, other_tenant: Tenant) -> None:
     assert len(seen) == 4
     with database.run_session(tenant.id) as one, database.run_session(tenant.id) as other:
         assert server_process(one) != server_process(other), "two at once"
-    with database.run_session(tenant.id, application="rehearsal") as named:
-        assert asked(named, "show application_name") == "rehearsal"
+
+
+def test_it_bears_the_name_of_whoever_has_it(tenant: Tenant) -> None:
+    for application in ("run", "rehearsal", "run"):
+        with database.run_session(tenant.id, application=application) as session:
+            assert asked(session, "show application_name") == application
+    assert len({kept.connection for kept in sessions._kept if kept.login == session.info.user}) == 1
 
 
 def test_no_more_are_kept_than_so_many_and_none_for_long(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,5 +170,5 @@ def test_many_threads_share_them(tenant: Tenant) -> None:
 def test_without_a_server_it_says_what_to_do(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     address = server.address()
     nobody = database.admin_conninfo().replace(str(address.port), "1")
-    with pytest.raises(ClarityError, match="can't be reached"), database.session(nobody):
+    with pytest.raises(ClarityError, match="can't be reached"), database.session(nobody, application="tests"):
         pass
