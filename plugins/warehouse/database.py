@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -178,10 +179,9 @@ def session(
     statement_timeout: int = 0,
 ) -> AbstractContextManager[psycopg.Connection]:
     """A connection for the body of a `with`. It may have served somebody else in this process, who left no trace."""
-
-    def opened() -> psycopg.Connection:
-        return connect(conninfo_string, application=application, patience=patience, statement_timeout=statement_timeout)
-
+    opened = partial(
+        connect, conninfo_string, application=application, patience=patience, statement_timeout=statement_timeout
+    )
     return sessions.lent((conninfo_string, statement_timeout), opened, application=application, autocommit=autocommit)
 
 
