@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo up down status docs test test-contracts test-celery test-image redis lint chaos fuzz \
+.PHONY: help setup demo up down status docs test test-long test-contracts test-celery test-image redis lint chaos fuzz \
     bench-load bench-transform bench-score bench-writeback bench-fleet bench-scale screenshot lock clean
 
 help: ## list what make can do
@@ -50,8 +50,15 @@ status: $(VENV)/runtime ## what runs, what does not, and what to do about it
 docs: $(VENV)/runtime ## dbt's documentation of every model and column, with the lineage: one HTML file
 	@$(BIN)/clarity docs
 
-test: lint ## all that CI runs: lint, then every test
-	@$(BIN)/pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts --ignore=tests/celery
+test: lint ## lint, then every test but the long stories: ten minutes at most on two cores
+	@$(side-by-side) -m 'not long'
+	@echo 'test: the long stories are left to be told: make test-long'
+
+test-long: $(VENV)/development ## the long stories: a platform wounded, upgraded, moved, searched for secrets; minutes
+	@$(side-by-side) -m long
+
+# Five for two cores: there is always one that waits for a server to start or a run to end.
+side-by-side = $(BIN)/pytest --numprocesses=5 --dist=loadfile --no-loadscope-reorder --ignore=tests/contracts --ignore=tests/celery
 
 test-contracts: $(VENV)/development $(FOREIGN)/python ## the connectors against servers that none of us wrote
 	@if [ -n "$${CLARITY_CONTRACTS:-}" ]; then $(MAKE) --no-print-directory $(FOREIGN)/node; fi

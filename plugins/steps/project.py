@@ -257,8 +257,8 @@ def manifest() -> Manifest:
 def write(known: Manifest, file: Path) -> None:
     """As JSON, which is how other dbt commands read it as a state."""
     # dbt notes in it whether it may phone home, and asks for that what its last command in this process was told
-    if not hasattr(get_flags(), "SEND_ANONYMOUS_USAGE_STATS"):  # type: ignore[no-untyped-call]
-        set_flags(Namespace(SEND_ANONYMOUS_USAGE_STATS=False))  # type: ignore[no-untyped-call]
+    if not hasattr(get_flags(), "SEND_ANONYMOUS_USAGE_STATS"):
+        set_flags(Namespace(SEND_ANONYMOUS_USAGE_STATS=False))
     known.writable_manifest().write(str(file))
 
 
@@ -283,8 +283,8 @@ def renamed(packed_manifest: bytes, old: str, new: str) -> bytes:
             return {told(key): told(value) for key, value in content.items()}
         return content
 
-    content = extended_mashumuro_decoder(packed_manifest)  # type: ignore[no-untyped-call]
-    return bytes(extended_mashumaro_encoder(told(content)))  # type: ignore[no-untyped-call]
+    content = extended_mashumuro_decoder(packed_manifest)
+    return bytes(extended_mashumaro_encoder(told(content)))
 
 
 def _manifest_file(of: Deployment) -> Path:

@@ -282,7 +282,7 @@ def _furnish(schema: str, chosen: Sequence[ModelNode], manifest: Manifest) -> No
 
 
 def _is_kept(node: ModelNode) -> bool:
-    return node.config.materialized == "incremental"
+    return bool(node.config.materialized == "incremental")
 
 
 def _raise_if_failed(slug: str, outcome: dbtRunnerResult, folder: Path) -> None:

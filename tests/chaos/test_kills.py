@@ -79,6 +79,7 @@ def airflow(running: Path) -> Iterator[Airflow]:
         yield session
 
 
+@pytest.mark.long
 def test_new_changed_paused_and_deleted_tenants_show_within_a_minute(running: Path, airflow: Airflow) -> None:
     changed, paused, gone = (company(running) for _ in range(3))
     began = time.monotonic()
@@ -128,6 +129,7 @@ def dags_of(tenant: Company) -> list[str]:
     return [f"pipeline__{tenant.slug}", f"rescore__{tenant.slug}"]
 
 
+@pytest.mark.long
 def test_the_pictures_of_a_finished_run_are_taken(running: Path, airflow: Airflow, tmp_path: Path) -> None:
     tenant = company(running)
     dag_id = f"pipeline__{tenant.slug}"
@@ -140,6 +142,7 @@ def test_the_pictures_of_a_finished_run_are_taken(running: Path, airflow: Airflo
         assert image.stat().st_size > 20_000, "the page is empty"
 
 
+@pytest.mark.long
 def test_backfilled_nights_are_scored_as_of_their_days_and_published_to_nobody(running: Path, airflow: Airflow) -> None:
     tenant = company(running)
     pipeline.run(tenant.slug, as_of=TODAY)
@@ -320,6 +323,7 @@ def test_a_killed_postgresql_is_started_again(running: Path) -> None:
     wait_until(lambda: server.state().answering and server.state().pid != killed, 20)
 
 
+@pytest.mark.long
 def test_a_killed_scheduler_takes_its_workers_along_and_is_started_again(running: Path) -> None:
     wait_until(lambda: len(scheduler_and_workers()) > 1, 60)
     family, killed = scheduler_and_workers(), processes.recorded("scheduler")
@@ -330,6 +334,7 @@ def test_a_killed_scheduler_takes_its_workers_along_and_is_started_again(running
     assert "restarted" in state_of("scheduler").detail
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_is_told_of_and_two_ups_at_once_repair_it_once(running: Path) -> None:
     unwatched = [record for name in COMPONENTS if (record := processes.recorded(name))]
     killed = processes.recorded(SUPERVISOR)
@@ -349,6 +354,7 @@ def test_a_killed_supervisor_is_told_of_and_two_ups_at_once_repair_it_once(runni
     assert len([process for process in psutil.process_iter() if is_supervisor(process)]) == 1
 
 
+@pytest.mark.long
 def test_where_there_is_a_demo_its_vendors_run_too_and_give_way_to_those_of_another_day(running: Path) -> None:
     assert vendors.NAME not in {component.name for component in supervisor.status()}
     ports = vendors.plan(["tolmarra/fathom"], TODAY - timedelta(days=1)).ports
@@ -360,6 +366,7 @@ def test_where_there_is_a_demo_its_vendors_run_too_and_give_way_to_those_of_anot
     assert pid(vendors.NAME) != first
 
 
+@pytest.mark.long
 def test_down_leaves_no_process_and_frees_the_ports(running: Path) -> None:
     demo = vendors.planned()
     assert demo is not None

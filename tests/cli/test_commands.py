@@ -167,6 +167,7 @@ def test_a_database_url_that_is_none_is_refused_without_being_repeated(tmp_path:
     assert "canary" not in done.stderr
 
 
+@pytest.mark.long
 def test_migrating_twice_at_once_is_safe(platform: Path) -> None:
     both = [
         subprocess.Popen([*CLARITY, "migrate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

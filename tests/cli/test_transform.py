@@ -67,7 +67,9 @@ def test_a_selection_is_dbts_own(tenant: Tenant, clarity: Clarity) -> None:
         (["--select", "int_scores__described"], 2, "int_scores__described: always up to date"),
         (["--drop"], 2, "--drop goes with --dev alone"),
         (["--dev", "--drop", "--select", "marts"], 2, "--drop goes with --dev alone"),
-        (["--dev"], 2, "no model differs from what is deployed: name some with --select"),
+        pytest.param(
+            ["--dev"], 2, "no model differs from what is deployed: name some with --select", marks=pytest.mark.long
+        ),
     ],
 )
 def test_what_can_not_be_is_refused_with_what_to_do(
@@ -83,6 +85,7 @@ def test_only_members_transform_and_only_operators_rehearse(tenant: Tenant, clar
     assert "platform's operators" in clarity("--actor", "eve", "db", "env", "--tenant", tenant.slug).err
 
 
+@pytest.mark.long
 def test_a_rehearsal_is_told_model_by_model_and_dropped(tenant: Tenant, clarity: Clarity) -> None:
     said = clarity("transform", tenant.slug, "--dev", "--select", "accounts")
     assert said.code == 0, said.err

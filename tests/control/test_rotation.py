@@ -143,6 +143,7 @@ class Meanwhile:
         self.rotated[tenant_id, type_] = token
 
 
+@pytest.mark.long
 def test_a_thousand_connectors_survive_a_rotation_that_is_killed_twenty_times() -> None:
     with made(tenants=20, per_tenant=50) as platform:
         platform.use("k1", "k0")

@@ -47,6 +47,7 @@ def all_at_once(those: list[Pipeline]) -> None:
             done.result()
 
 
+@pytest.mark.long
 def test_a_new_column_is_an_edit_and_a_migrate_history_is_kept_and_eight_others_run_meanwhile(
     landed: Pipeline, tmp_path: Path
 ) -> None:

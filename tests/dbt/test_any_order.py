@@ -332,6 +332,7 @@ def told(lines: list[str], chapters: list[list[Version]]) -> str:
     return "\n".join([*lines, f"STORY_SEED={SEED}", *story])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + 10 * CHAPTERS)
 def test_whatever_arrives_in_whatever_order_canonical_is_the_truth_and_equals_a_rebuild(tenant: Tenant) -> None:
     connect(tenant)

@@ -196,7 +196,7 @@ def test_unit_tests_hold(platform: Path) -> None:
             ["test", "--target", "deploy", "--select", "test_type:unit"],
             manifest=project.manifest(),
         )
-    results = outcome.result.results  # type: ignore[union-attr]
+    results = outcome.result.results
     assert len(results) >= 16
     assert [f"{result.node.name}: {result.message}" for result in results if result.status != "pass"] == []
 
@@ -208,6 +208,7 @@ def test_the_documentation_is_one_file_that_knows_every_model(platform: Path, ma
     assert '"timestamp with time zone"' in page
 
 
+@pytest.mark.long
 def test_a_deploy_over_a_deployment_changes_no_row_and_no_view(platform: Path) -> None:
     owner = database.owner_conninfo()
     views = (

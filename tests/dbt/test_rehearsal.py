@@ -76,6 +76,7 @@ def stage(platform: Path) -> Iterator[Stage]:
     tenants.delete(tenant_id, actor="system:tests")
 
 
+@pytest.mark.long
 def test_what_is_deployed_gives_what_is_live_from_canonical_to_the_marts(stage: Stage) -> None:
     before = stage.live()
     # a rehearsal only reads: it waits for no run and no run waits for it
@@ -94,6 +95,7 @@ def test_what_is_deployed_gives_what_is_live_from_canonical_to_the_marts(stage: 
     assert MART in stage.told
 
 
+@pytest.mark.long
 def test_an_edit_is_shown_row_by_row_with_the_tests_that_it_would_fail(stage: Stage, tmp_path: Path) -> None:
     with project_copy(tmp_path / "dbt") as project:
         project.rewrite(
@@ -132,6 +134,7 @@ def test_an_edit_is_shown_row_by_row_with_the_tests_that_it_would_fail(stage: St
     assert stage.pipeline.rows(f"select max(combined) from marts.{MART}") == [(80,)]
 
 
+@pytest.mark.long
 def test_plain_dbt_works_there_and_says_what_it_can_not_make(stage: Stage, tmp_path: Path) -> None:
     # by the command, in a process that has not met dbt yet
     rehearsed = subprocess.run(
@@ -164,6 +167,7 @@ def test_plain_dbt_works_there_and_says_what_it_can_not_make(stage: Stage, tmp_p
     assert "does not exist yet: run `clarity transform TENANT --dev` with this model selected" in told
 
 
+@pytest.mark.long
 def test_nobody_else_may_look_at_it_and_the_isolation_walk_holds(stage: Stage) -> None:
     schema = stage.rehearse(MART).schema
     other = provision.create_tenant("Other", f"other_{os.getpid()}", actor="system:tests")
@@ -189,6 +193,7 @@ def test_nobody_else_may_look_at_it_and_the_isolation_walk_holds(stage: Stage) -
     assert private.of_tenant(other) == []
 
 
+@pytest.mark.long
 def test_a_rehearsal_that_can_not_be_says_why(stage: Stage, tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="no model differs from what is deployed"):
         stage.rehearse()

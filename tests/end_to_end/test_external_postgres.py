@@ -36,6 +36,7 @@ def external(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             monkeypatch.delenv("CLARITY_DATABASE_URL")
 
 
+@pytest.mark.long
 def test_a_hosted_postgresql_without_a_superuser_will_do(external: Path, tmp_path: Path) -> None:
     deploy.run(lambda _line: None)
     deploy.run(lambda _line: None)

@@ -25,6 +25,8 @@ from warehouse.database import Login
 from warehouse.errors import ClarityError, MisuseError
 from warehouse.home import secret
 
+pytestmark = pytest.mark.long
+
 ACTOR = "system:tests"
 PASSWORD = "an operator's own: @/%"
 TOMORROW = TODAY + timedelta(days=1)

@@ -15,6 +15,7 @@ def taken_back(crm: Crm, run_id: str) -> undo.Undone:
     return pipeline.undo(crm.tenant.slug, run_id, actor=ACTOR, report=crm.told.append)
 
 
+@pytest.mark.long
 def test_a_run_of_a_thousand_is_taken_back_where_nobody_has_changed_it_and_stays_so(crm: Crm) -> None:
     ids = crm.accounts(1_000)
     crm.switch_on()
