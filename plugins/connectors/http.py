@@ -220,6 +220,7 @@ class Grant:
     headers: Mapping[str, str]
     base_url: str
     is_proven: bool = False
+    refusal: Answer | None = None
 
 
 class Identity:
@@ -386,12 +387,15 @@ class Http:
     ) -> tuple[Grant, Answer]:
         """The first call with a new token goes alone, and those after it know that it is good and what is left of the
         day: else a token that is refused at once, or a budget that is used up, would cost a call of every stream.
+        For the same reason nobody calls with a token that has been refused: who waited for their turn get its refusal.
         """
 
         async def call() -> Answer:
             async with self._slots:
                 if self._pace is not None:
                     await self._pace()
+                if grant.refusal is not None:
+                    return grant.refusal
                 self._budget.take()
                 usage = None
                 try:
@@ -400,7 +404,9 @@ class Http:
                     usage = self.vendor.usage(answer.headers) if self.vendor.usage else None
                 finally:
                     self._budget.settle(usage)
-            grant.is_proven = not self._is_expired(answer)
+            if self._is_expired(answer):
+                grant.refusal = answer
+            grant.is_proven = grant.refusal is None
             return answer
 
         grant = await self._grant()

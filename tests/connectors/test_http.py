@@ -353,7 +353,21 @@ def test_a_token_that_is_refused_at_once_costs_one_call_and_not_one_of_every_str
         return await asyncio.gather(*sending, return_exceptions=True)
 
     assert all(isinstance(outcome, Reauthorise) for outcome in stage.run(eleven))
-    assert stage.logins == 2
+    assert stage.logins == len(stage.calls) == 2
+
+
+def test_nobody_calls_with_a_token_that_was_refused_while_they_waited_for_their_turn() -> None:
+    """One who did could end the session that somebody else has just begun."""
+    stage = Sessions([])
+    stage.valid = "token-5"
+
+    async def eleven(http: Http) -> list[Answer]:
+        return await asyncio.gather(*(http.send("GET", f"/streams/{number}") for number in range(11)))
+
+    answers = stage.run(eleven, replace(PLAIN, fresh_logins=8))
+    assert [answer.told for answer in answers] == [OK] * 11
+    assert stage.logins == 5
+    assert len(stage.calls) == 4 + 11
 
 
 # ── budgets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
