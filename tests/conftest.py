@@ -1,6 +1,7 @@
 """A real platform for the tests: an embedded PostgreSQL for each process of a run, deployed, with fresh tenants."""
 
 import gc
+import json
 import os
 import shutil
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,28 @@ def pytest_configure(config: pytest.Config) -> None:
         Path(os.environ[SHARED]).chmod(0o755)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Each process collects from another folder on. pytest rewrites each test that it reads, which takes seconds,
+    and leaves it to whoever reads it later: those who read side by side would all do the same work."""
+    report = yield
+    workers = getattr(collector.config, "workerinput", None)
+    if workers and isinstance(collector, pytest.Directory):
+        begin = len(report.result) * int(workers["workerid"].removeprefix("gw")) // workers["workercount"]
+        report.result = report.result[begin:] + report.result[:begin]
+    return report
+
+
 # What takes longest begins first. Begun last, all other processes would wait for it.
 LONGEST = ("chaos/test_kills.py", "contract_suite/test_contract_suite.py", "warehouse/test_server.py", "chaos/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((at for at, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST)))
+    """All processes in the same order, whichever they collected in."""
+    rank = {item: next((at for at, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST)) for item in items}
+    items.sort(key=lambda item: (rank[item], item.path))
 
 
 def pytest_collection_finish() -> None:
@@ -140,6 +157,37 @@ def parsed_already(home: Path) -> None:
     folder.mkdir(parents=True)
     for parsed in (deployed_home() / "dbt" / "deploy").glob("parsed-*"):
         shutil.copy(parsed, folder)
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it printed; of what went wrong the words, however the lines were broken."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> Any:
+        return json.loads(self.out)
+
+
+Clarity = Callable[..., Said]
+
+
+@pytest.fixture
+def clarity(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Clarity:
+    """The command line in this process: to start one for each command takes a second of importing."""
+    from cli.main import main
+
+    def clarity(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["clarity", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Said(int(ended.value.code or 0), printed.out, " ".join(printed.err.split()))
+
+    return clarity
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,15 @@
 """`clarity sync`: what arrived, stream by stream, and what did not."""
 
-import json
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cli.main import main
 from sandbox import delivrai
 from sandbox.delivrai import Index
 from steps import provision
-from tests.conftest import Tenant
+from tests.conftest import Clarity, Said, Tenant
 from tests.connectors.contract_suite.delivrai import keys
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def answer(self) -> Any:
-        return json.loads(self.out)
-
 
 Sync = Callable[..., Said]
 
@@ -39,15 +22,8 @@ def folder(tmp_path: Path, tenant: Tenant) -> Path:
 
 
 @pytest.fixture
-def sync(tenant: Tenant, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sync:
-    def sync(*words: str, globally: tuple[str, ...] = ()) -> Said:
-        monkeypatch.setattr(sys, "argv", ["clarity", *globally, "sync", tenant.slug, *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Said(int(ended.value.code or 0), printed.out, " ".join(printed.err.split()))
-
-    return sync
+def sync(tenant: Tenant, clarity: Clarity) -> Sync:
+    return lambda *words, globally=(): clarity(*globally, "sync", tenant.slug, *words)
 
 
 def test_it_ends_with_what_arrived_by_stream(folder: Path, sync: Sync) -> None:

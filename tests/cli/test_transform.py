@@ -1,43 +1,11 @@
 """`clarity transform` and `clarity db env`: what each model wrote, a rehearsal, and what plain dbt needs."""
 
-import json
 import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from cli.main import main
-from tests.conftest import Tenant
+from tests.conftest import Clarity, Tenant
 from warehouse import database
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def answer(self) -> Any:
-        return json.loads(self.out)
-
-
-Clarity = Callable[..., Said]
-
-
-@pytest.fixture
-def clarity(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Clarity:
-    def clarity(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["clarity", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Said(int(ended.value.code or 0), printed.out, " ".join(printed.err.split()))
-
-    return clarity
 
 
 def test_it_tells_each_model_as_it_finishes_and_ends_with_what_each_wrote(tenant: Tenant, clarity: Clarity) -> None:

@@ -5,14 +5,14 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from control import consent
-from tests.cli.test_commands import answer, clarity
-from tests.conftest import Tenant
+from tests.conftest import Clarity, Tenant
 from warehouse import database, lease
 from warehouse.errors import MisuseError
 
@@ -336,17 +336,19 @@ def test_the_tenants_own_domain_is_refused(tenant: Tenant, admin: psycopg.Connec
     assert present(tenant).domains == ()
 
 
-def test_the_commands_say_what_they_did(tenant: Tenant) -> None:
-    connector = ("connector",)
-    assert answer(*connector, "accept-dpa", tenant.slug, "--user", "ann") == {"accepted": True, "changed": True}
-    assert answer(*connector, "allow-domains", tenant.slug, "B.io", "a.com", "b.io")["domains"] == ["a.com", "b.io"]
+def test_the_commands_say_what_they_did(tenant: Tenant, clarity: Clarity) -> None:
+    def answer(*words: str) -> Any:
+        return clarity("--json", "connector", *words).answer
+
+    assert answer("accept-dpa", tenant.slug, "--user", "ann") == {"accepted": True, "changed": True}
+    assert answer("allow-domains", tenant.slug, "B.io", "a.com", "b.io")["domains"] == ["a.com", "b.io"]
     refused = clarity("connector", "allow-domains", tenant.slug)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "name all domains that are allowed, or say --none" in refused.stderr
-    assert answer(*connector, "allow-domains", tenant.slug, "--none")["domains"] == []
-    assert answer(*connector, "withdraw-dpa", tenant.slug)["changed"]
-    assert answer(*connector, "withdraw-dpa", tenant.slug) == {"changed": False}
+    assert (refused.code, refused.out) == (2, "")
+    assert "name all domains that are allowed, or say --none" in refused.err
+    assert answer("allow-domains", tenant.slug, "--none")["domains"] == []
+    assert answer("withdraw-dpa", tenant.slug)["changed"]
+    assert answer("withdraw-dpa", tenant.slug) == {"changed": False}
     nameless = clarity("connector", "accept-dpa", tenant.slug, "--user", " ")
-    assert nameless.returncode == 2
-    assert "names the person who accepts" in nameless.stderr
+    assert nameless.code == 2
+    assert "names the person who accepts" in nameless.err
     assert json.dumps(present(tenant).domains) == "[]"

@@ -1,6 +1,5 @@
 """What was refused: listed, and tried again."""
 
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from cli import main
 from connectors.contract import Fatal, Page, Record, Rejected, State, Stream
 from control import access, erasure, members, quarantine, registry
 from steps import replay
 from steps.replay import Replayed
-from tests.conftest import Tenant
+from tests.conftest import Clarity, Tenant
 from tests.steps.conftest import Play
 from tests.steps.conftest import play as play
 from tests.steps.customer import Customer
@@ -331,24 +329,14 @@ def test_another_tenants_quarantine_is_not_shown(shelf: Shelf, other_tenant: Ten
     assert quarantine.entries(other_tenant.id, connector=None, stream=None, limit=9, actor=TESTS) == ([], 0)
 
 
-def ask(*words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("sys.argv", ["clarity", *words])
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    assert not ended.value.code
-    return capsys.readouterr().out
-
-
-def test_the_command_lists_and_replays(
-    shelf: Shelf, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_lists_and_replays(shelf: Shelf, clarity: Clarity) -> None:
     slug = shelf.customer.tenant.slug
     shelf.sync(rejected=[*refused("2,a", "3"), Rejected("line \x1b[2J", "is odd", "\x1b[2Jboo")])
-    shown = ask("quarantine", slug, capsys=capsys, monkeypatch=monkeypatch)
+    shown = clarity("quarantine", slug).out
     assert "could not be read" in shown
     assert "\x1b[2J" not in shown
-    (one,) = json.loads(ask("--json", "quarantine", slug, "--limit", "1", capsys=capsys, monkeypatch=monkeypatch))
+    (one,) = clarity("--json", "quarantine", slug, "--limit", "1").answer
     assert {"id", "created_at", "connector", "stream", "position", "record_id", "reason", "record"} == one.keys()
-    (told,) = json.loads(ask("--json", "quarantine", slug, "--replay", capsys=capsys, monkeypatch=monkeypatch))
+    (told,) = clarity("--json", "quarantine", slug, "--replay").answer
     assert (told["landed"], told["refused"]) == (1, 2)
-    assert len(json.loads(ask("--json", "quarantine", slug, capsys=capsys, monkeypatch=monkeypatch))) == 2
+    assert len(clarity("--json", "quarantine", slug).answer) == 2

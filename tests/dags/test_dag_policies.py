@@ -437,53 +437,69 @@ def test_in_a_tasks_process_five_hundred_tenants_cost_what_one_does(
     assert min(seconds() for _ in range(3)) < 2 * with_three + 0.05
 
 
-def test_a_dag_file_loads_neither_steps_nor_what_they_need(airflow: None) -> None:
-    loaded = _run_in_airflow(
-        "import sys, runpy",
+FORKS_TASKS = {
+    ("scheduler", "LocalExecutor"): True,
+    ("scheduler", "CeleryExecutor"): False,
+    ("celery worker", "CeleryExecutor"): True,
+    ("api-server", "CeleryExecutor"): False,
+}
+
+
+@pytest.fixture(scope="module")
+def told(airflow: None) -> dict[str, Any]:
+    """What a fresh dag-processor knows of itself. To start one takes seconds, so one tells it all."""
+    return _told_by_a(
+        "dag-processor",
+        "import airflow_local_settings as ours",
+        f"forks = [ours.forks_tasks(['airflow', *words.split()], executor) for words, executor in {list(FORKS_TASKS)}]",
+        "import runpy",
         *(f"runpy.run_path({str(DAGS / file)!r})" for file in parsing.FILES.values()),
-        "print([name for name in ('steps', 'dbt', 'pandas', 'connectors', 'scoring') if name in sys.modules])",
+        "dag_files = list(sys.modules)",
+        "from airflow import plugins_manager",
+        "_, errors = plugins_manager._get_plugins()",
+        "modules = {name: getattr(module, '__file__', None) for name, module in sys.modules.items()}",
+        "told |= {'forks': forks, 'dag_files': dag_files, 'errors': errors, 'modules': modules}",
     )
-    assert loaded == "[]"
 
 
-def test_only_the_scheduler_loads_the_big_libraries_before_it_forks(airflow: None) -> None:
-    for component, expected in {"scheduler": "True", "dag-processor": "False"}.items():
-        loaded = _run_in_airflow(
-            "import sys",
-            f"sys.argv = ['airflow', {component!r}]",
-            "import airflow",
-            "print('numpy' in sys.modules and 'pandas' in sys.modules)",
-        )
-        assert loaded == expected, component
-
-
-def test_with_workers_on_other_machines_it_is_these_who_fork_tasks(airflow: None) -> None:
-    cases = {
-        ("scheduler", "LocalExecutor"): True,
-        ("scheduler", "CeleryExecutor"): False,
-        ("celery worker", "CeleryExecutor"): True,
-        ("api-server", "CeleryExecutor"): False,
-    }
-    told = _run_in_airflow(
-        "import airflow, airflow_local_settings as ours",
-        f"print([ours.forks_tasks(['airflow', *words.split()], executor) for words, executor in {list(cases)}])",
+def _told_by_a(component: str, *lines: str) -> dict[str, Any]:
+    """What a fresh process of Airflow's tells: the modules that it starts with, and what the lines add."""
+    program = [
+        "import json, sys",
+        f"sys.argv = ['airflow', {component!r}]",
+        "import airflow",
+        "told = {'starts_with': list(sys.modules)}",
+        *lines,
+        "print(json.dumps(told))",
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", "\n".join(program)], env=airflow_env.environment(), capture_output=True, text=True
     )
-    assert told == str(list(cases.values()))
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout.strip().splitlines()[-1])
+    return found
 
 
-def test_airflow_registers_none_of_our_libraries_under_a_bare_name(airflow: None) -> None:
+def test_a_dag_file_loads_neither_steps_nor_what_they_need(told: dict[str, Any]) -> None:
+    assert "orchestration" in told["dag_files"]
+    assert not {"steps", "dbt", "pandas", "connectors", "scoring"} & set(told["dag_files"])
+
+
+def test_only_the_scheduler_loads_the_big_libraries_before_it_forks(told: dict[str, Any]) -> None:
+    big = {"numpy", "pandas"}
+    assert not big & set(told["starts_with"])
+    assert big <= set(_told_by_a("scheduler")["starts_with"])
+
+
+def test_with_workers_on_other_machines_it_is_these_who_fork_tasks(told: dict[str, Any]) -> None:
+    assert told["forks"] == list(FORKS_TASKS.values())
+
+
+def test_airflow_registers_none_of_our_libraries_under_a_bare_name(told: dict[str, Any]) -> None:
     plugins = project_root() / "plugins"
-    found = json.loads(
-        _run_in_airflow(
-            "import json, sys",
-            "from airflow import plugins_manager",
-            "_, errors = plugins_manager._get_plugins()",
-            "print(json.dumps([errors, {name: getattr(m, '__file__', None) for name, m in sys.modules.items()}]))",
-        )
-    )
-    errors, modules = found
-    ours = {name: Path(file) for name, file in modules.items() if file and Path(file).is_relative_to(plugins)}
-    assert errors == {}
+    files = {name: Path(file) for name, file in told["modules"].items() if file}
+    ours = {name: file for name, file in files.items() if file.is_relative_to(plugins)}
+    assert told["errors"] == {}
     assert "airflow_local_settings" in ours
     for name, file in ours.items():
         assert name == ".".join(file.relative_to(plugins).with_suffix("").parts).removesuffix(".__init__"), name
@@ -493,12 +509,3 @@ def _cron(expression: str) -> Any:
     from airflow.sdk import CronTriggerTimetable
 
     return CronTriggerTimetable(expression, timezone="UTC", run_immediately=False)
-
-
-def _run_in_airflow(*lines: str) -> str:
-    """The last line that a fresh process prints."""
-    ran = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], env=airflow_env.environment(), capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip().splitlines()[-1]
