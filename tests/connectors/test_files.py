@@ -545,6 +545,7 @@ print(asyncio.run(count(Client({"folder": sys.argv[1]}))), resource.getrusage(re
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_memory_stays_flat_however_long_the_file_is(tmp_path: Path, form: str) -> None:
     peaks = []

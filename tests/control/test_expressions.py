@@ -160,6 +160,7 @@ _records = st.dictionaries(_names, _values, max_size=7)
 _any_expression = st.integers(0, 3).flatmap(lambda depth: st.one_of(*_expressions(depth)[:2]))
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(source=_any_expression.filter(lambda source: len(source) <= LONGEST), record=_records)
 def test_python_and_postgresql_agree_about_any_expression(
@@ -230,6 +231,7 @@ def test_hostile_text_is_just_text_as_a_literal_and_as_a_fields_name(server: psy
     assert evaluate(parse(name), {text: text}) == text
 
 
+@pytest.mark.long
 @settings(max_examples=500, deadline=None)
 @given(st.text() | st.text("()'\"\\,ab1.- \0{}%*/<>=!", max_size=60) | _any_expression)
 def test_whatever_is_typed_is_either_refused_or_stays_within_the_vocabulary(source: str) -> None:

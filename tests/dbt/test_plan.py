@@ -44,6 +44,7 @@ def by_dbt(pipeline: Pipeline) -> None:
     assert project.failures(outcome, folder) == []
 
 
+@pytest.mark.long
 def test_a_plan_does_what_dbt_does(landed: Pipeline, other_pipeline: Pipeline) -> None:
     later = {
         "accounts": [{"id": "a2", "name": "Bolt", "website": "bolt.io"}, {"id": "a3"}],

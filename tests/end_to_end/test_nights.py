@@ -58,6 +58,7 @@ def test_an_old_night_run_again_is_looked_at_and_readers_do_not_go_back_in_time(
     assert day_in_force(tenant) == (TODAY, True)
 
 
+@pytest.mark.long
 def test_a_dry_run_says_what_would_move_and_leaves_everything_for_the_run_that_means_it(
     tenant: Tenant, other_tenant: Tenant, supplied: Supplied
 ) -> None:

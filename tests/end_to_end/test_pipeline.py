@@ -155,6 +155,7 @@ def run_in_rounds(slug: str, folder: Path, person_id: str, barrier: Barrier, err
         raise
 
 
+@pytest.mark.long
 def test_two_tenants_run_at_the_same_time_round_after_round(
     tenant: Tenant, other_tenant: Tenant, supplied: Supplied
 ) -> None:

@@ -173,6 +173,7 @@ TEMPLATES = [
 ]
 
 
+@pytest.mark.long
 @given(tenants(), st.randoms(use_true_random=False))
 def test_groups_are_those_of_the_reference_in_any_order(rows: Rows, chance: random.Random) -> None:
     found = groups(inputs(rows), TEMPLATES)

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_the_engine_gives_the_numbers_of_the_reference_whatever_is_yet_to_come(
         assert scored.tier in ("hot", "warm", "cool", "cold")
 
 
+@pytest.mark.long
 @given(worlds(), configs(), st.randoms(use_true_random=False))
 def test_parts_add_up_and_are_the_same_in_any_order_and_however_the_batch_is_split(
     world: World, configs: Configs, chance: random.Random
@@ -118,6 +120,7 @@ def engagements(history: list[Signal], configs: Configs, as_of: date = AS_OF) ->
     return {entity: scored.engagement for entity, scored in found.items()}
 
 
+@pytest.mark.long
 @given(configs(), signals(["p", "q", "r"]), signals(["p"], names=GOOD))
 def test_more_good_signals_of_a_person_lower_no_score(
     configs: Configs, before: list[Signal], more: list[Signal]
@@ -127,6 +130,7 @@ def test_more_good_signals_of_a_person_lower_no_score(
     assert all(higher[entity] >= score for entity, score in lower.items())
 
 
+@pytest.mark.long
 @given(configs(), signals(["p", "q"], names=GOOD), st.integers(1, 400))
 def test_the_same_good_history_counts_no_more_when_it_is_older(
     configs: Configs, history: list[Signal], days: int

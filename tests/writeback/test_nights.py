@@ -28,6 +28,7 @@ def company(tenant: Tenant, administrator: psycopg.Connection) -> Iterator[Crm]:
         yield made
 
 
+@pytest.mark.long
 def test_nights_of_a_company_with_our_own_echoes_and_somebody_who_knows_better(company: Crm) -> None:
     slug = company.tenant.slug
     pipeline.run(slug, as_of=TODAY, report=company.told.append)
