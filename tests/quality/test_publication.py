@@ -116,7 +116,6 @@ def supplied(name: str, folder: Path, seed: int) -> Customer:
     return Customer(tenant, folder / "files")
 
 
-@pytest.mark.long
 def test_after_one_night_the_healthy_one_is_published_and_the_others_keep_their_last_good_scores(night: Night) -> None:
     assert night.healthy.scores() != night.before["healthy"]
     assert night.broken.scores() == night.before["broken"]
