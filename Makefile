@@ -85,7 +85,7 @@ chaos: $(VENV)/development ## kill runs and syncs 50 times each or CHAOS_KILLS=n
 	@WEBHOOK_SECONDS=60 $(BIN)/pytest tests/webhooks -k fifty_a_second --capture=no
 	@DAYS_PER_RUN=1 STORIES=200 CHAPTERS=14 $(BIN)/pytest tests/dbt/test_thirty_days.py tests/dbt/test_any_order.py
 
-fuzz: $(VENV)/development ## the properties of the engine with 5,000 examples each, where make test has 200
+fuzz: $(VENV)/development ## the properties of the engine with 5,000 examples each, where CI has 200
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest tests/scoring/test_properties.py --numprocesses=3 --dist=worksteal --timeout=3600
 
 bench-score: $(VENV)/development ## a night for a million people, next to bare numpy, SQL, reading and writing; OPTIONS=--help
