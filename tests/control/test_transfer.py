@@ -140,6 +140,7 @@ def test_export_delete_import_is_row_for_row_the_same(
         assert connection.execute("select * from control.audit_faults(%s)", [full.id]).fetchall() == []
 
 
+@pytest.mark.long
 def test_an_imported_tenant_goes_on_as_if_nothing_had_been(
     full: Tenant, admin: psycopg.Connection, tmp_path: Path
 ) -> None:

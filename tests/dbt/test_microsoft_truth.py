@@ -90,6 +90,7 @@ def test_threads_meetings_and_discovered_members_are_those_of_the_company_s_life
     assert discovered(both) == wanted
 
 
+@pytest.mark.long
 def test_whom_the_crm_learns_of_is_the_same_member_with_a_name(both: World) -> None:
     both.sync()
     both.transform()

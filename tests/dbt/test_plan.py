@@ -93,6 +93,7 @@ def test_tenants_share_a_plan_until_one_has_rules_of_its_own(landed: Pipeline, o
     assert not [name for name in shared if "nowhere.net" in (plan.folder() / name).read_text(encoding="utf-8")]
 
 
+@pytest.mark.long
 def test_of_a_plan_with_own_rules_only_what_reads_them_is_worked_out_and_the_rest_is_everybodys(
     landed: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

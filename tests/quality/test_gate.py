@@ -276,6 +276,7 @@ def test_it_is_not_met_when_this_goes_wrong(company: Company, wrong: Wrong) -> N
     assert verdict.is_breach is (wrong.verdict == "breach")
 
 
+@pytest.mark.long
 def test_the_library_judges_every_broken_night_as_the_gate_does(company: Company) -> None:
     company.judged()
     told = list(results.of_run(company.admin, company.tenant.id, "tonight"))
