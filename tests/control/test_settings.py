@@ -1,5 +1,8 @@
 """Settings: what a tenant says over what the platform says, and that each one changes something."""
 
+import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -7,13 +10,14 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from control import settings
+from control import registry, settings
 from sandbox import companies
 from steps import maintenance, pipeline, provision, quality_expectations, quality_metrics, writeback
 from tests.conftest import Tenant
 from tests.dbt.conftest import Pipeline
 from warehouse import database
 from warehouse.errors import ClarityError, MisuseError
+from warehouse.home import project_root
 
 TODAY = date(2026, 3, 10)
 ACTOR = "system:tests"
@@ -164,6 +168,25 @@ def test_only_an_admin_sets_and_a_viewer_may_look(tenant: Tenant) -> None:
 
 
 # ── each setting at work ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_timezone_is_the_clock_of_the_tenants_dag(tenant: Tenant) -> None:
+    change(tenant, "timezone=Asia/Tokyo")
+    assert registry.tenant(tenant.slug).timezone == "Asia/Tokyo"
+    # Airflow reads its configuration when it is first imported, so it is asked in a process of its own
+    program = (
+        "import os, sys; from cli import airflow_env; os.environ.update(airflow_env.settings());"
+        "from airflow.dag_processing.dagbag import DagBag;"
+        "print(DagBag(dag_folder=sys.argv[1]).dags[sys.argv[2]].schedule.timezone)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(project_root() / "dags"), f"pipeline__{tenant.slug}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(project_root())},
+        timeout=120,
+    )
+    assert "Asia/Tokyo" in done.stdout, done.stderr[-2000:]
 
 
 def test_writeback_is_off_until_the_feature_is_on(tenant: Tenant) -> None:

@@ -26,9 +26,8 @@ import psycopg
 import pytest
 
 from cli import airflow_env, parsing
-from control import registry, settings
+from control import registry
 from control.registry import TenantEntry
-from tests.conftest import Tenant
 from warehouse.errors import MisuseError, NotNow
 from warehouse.home import project_root
 
@@ -214,14 +213,6 @@ def _minutes_of_a_thousand() -> dict[str, Counter[int]]:
         kind: Counter(place(_tenant(f"t{number}"), kind, minutes) for number in range(1000))
         for kind, minutes in (("pipeline", 240), ("rescore", 60))
     }
-
-
-def test_the_timezone_is_the_clock_of_the_tenants_dags(parse: "Callable[[], DagBag]", tenant: Tenant) -> None:
-    settings.change(tenant.id, actor="system:tests", assignments=["timezone=Asia/Tokyo"])
-    dags = parse().dags
-    for dag in (f"pipeline__{tenant.slug}", f"rescore__{tenant.slug}"):
-        schedule: Any = dags[dag].schedule
-        assert str(schedule.timezone) == "Asia/Tokyo"
 
 
 @pytest.mark.parametrize(
