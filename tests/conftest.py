@@ -30,6 +30,8 @@ SHARED = "CLARITY_TESTS_SHARED"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # until all is collected there is nothing to clean up, and looking for it is a sixth of the time that takes
+    gc.disable()
     if not hasattr(config, "workerinput"):
         os.environ[SHARED] = tempfile.mkdtemp(prefix="clarity-shared-")
         # the database's OS user walks through it
@@ -65,6 +67,7 @@ def pytest_collection_finish() -> None:
     nobody uses any more, and finds nothing: a tenth of the processor's time."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
     # Each time it starts, dbt looks for the module that it was called by, in the source of everything below it on the
     # stack. Below pytest that is a second.
     if flags := sys.modules.get("dbt_common.behavior_flags"):
