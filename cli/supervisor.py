@@ -58,8 +58,14 @@ FORGIVEN_AFTER = 60.0
 LOG_LIMIT = 20_000_000
 SECONDS_BETWEEN_LOOKS = 3.0
 SECONDS_FOR_A_PARSE = 10.0
+LISTENS_EVERY = 10.0  # seconds
+SILENT_AT_MOST = 9  # looks in a row without a heartbeat
+
+# whose heartbeats Airflow keeps, and under which name
+BEATS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
 State = Literal["running", "starting", "failing", "stopped"]
+Beats = list[datetime | None]
 
 
 @dataclass(frozen=True)
@@ -308,7 +314,7 @@ MIGRATION = "migration"
 
 @dataclass
 class Watched:
-    """A process that is started again whenever it ends, each time after a longer pause."""
+    """A process that is started again whenever it ends, each time after a longer pause; one that hangs is ended."""
 
     name: str
     command: list[str]
@@ -317,6 +323,8 @@ class Watched:
     failures: int = 0
     started_at: float = 0.0
     start_at: float = field(default_factory=time.monotonic)
+    beats: Beats | None = None
+    silences: int = 0
 
     def start(self) -> None:
         with open(log_file(self.name), "ab") as log:
@@ -325,7 +333,7 @@ class Watched:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=airflow_env.environment(), cwd=airflow_env.airflow_home(), umask=0o077, start_new_session=True,
             )  # fmt: skip
-        self.started_at = time.monotonic()
+        self.started_at, self.silences = time.monotonic(), 0
         processes.started(self.name, self.process.pid, self.restarts)
         if self.name == "api-server":
             threading.Thread(target=_warm_up, args=[self.process.pid], daemon=True).start()
@@ -345,6 +353,16 @@ class Watched:
             self.start_at = time.monotonic() + pause
             _say(f"{self.name} ended with {code}; starting it again in {pause:.1f} s")
             processes.died(self.name, self.restarts)
+
+    def listen(self, beats: Beats | None) -> None:
+        """Kill it if it hangs; `tend` starts it again. Looks are counted, not seconds: a clock may jump, and while the
+        database is away nobody can give a heartbeat and nobody looks."""
+        self.silences = self.silences + 1 if beats == self.beats else 0
+        self.beats = beats
+        if self.process and self.silences >= SILENT_AT_MOST:
+            silence = self.silences * LISTENS_EVERY
+            _say(f"{self.name} hangs: it runs, but has given no heartbeat for {silence:.0f} s; killing it")
+            self.process.kill()
 
     def has_ended(self) -> bool:
         return self.process is None or processes.birth(self.process.pid) is None
@@ -374,6 +392,7 @@ class Supervisor:
         self.database_failures = 0
         self.look_at_tenants_at = 0.0
         self.looks_in_vain = 0
+        self.listen_at = 0.0
 
     def run(self) -> None:
         predecessor = processes.recorded(SUPERVISOR)
@@ -386,6 +405,7 @@ class Supervisor:
             if self.database_is_up():
                 for component in self.components:
                     component.tend()
+                self.listen()
                 self.tend_vendors()
                 self.tend_dags()
         self.shut_down()
@@ -406,6 +426,21 @@ class Supervisor:
             raise ClarityError(f"Airflow's database can't be migrated. {_last_words(MIGRATION)}")
         if code == 0:
             _remember_schema()
+
+    def listen(self) -> None:
+        """Who lives may still hang: a scheduler that had lost its database was seen to neither go on nor end."""
+        if time.monotonic() < self.listen_at:
+            return
+        self.listen_at = time.monotonic() + LISTENS_EVERY
+        try:
+            with _airflow_database("supervisor", patience=registry.TIMEOUT_SECONDS) as airflow:
+                beats = _heartbeats(airflow)
+        except (psycopg.Error, ClarityError) as error:
+            _say(f"who gives a heartbeat can't be known: {error}")
+            return
+        for component in self.components:
+            if job := BEATS.get(component.name):
+                component.listen(beats.get(job))
 
     def tend_vendors(self) -> None:
         """The demo's vendors run where there is a demo; those of another day give way."""
@@ -520,6 +555,12 @@ def _revision() -> str | None:
 
 def _airflow_database(application: str = "clarity up", patience: int = database.CONNECT_TIMEOUT) -> psycopg.Connection:
     return database.connect(database.airflow_url(driver="postgresql"), application=application, patience=patience)
+
+
+def _heartbeats(airflow: psycopg.Connection) -> dict[str, Beats]:
+    """All of a kind, also of those that have gone: to somebody who waits for a change they make no difference."""
+    beats = "select job_type, array_agg(latest_heartbeat order by id) from job where state = 'running' group by 1"
+    return dict(airflow.execute(beats).fetchall())
 
 
 def _schema_file() -> Path:

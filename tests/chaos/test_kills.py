@@ -335,6 +335,17 @@ def test_a_killed_scheduler_takes_its_workers_along_and_is_started_again(running
 
 
 @pytest.mark.long
+def test_a_scheduler_that_hangs_is_killed_and_started_again(running: Path) -> None:
+    hanging = pid("scheduler")
+    assert hanging is not None
+    os.kill(hanging, signal.SIGSTOP)
+    wait_until(lambda: pid("scheduler") not in (None, hanging), 180)
+    assert "scheduler hangs" in supervisor.log_file(SUPERVISOR).read_text()
+    wait_until(lambda: state_of("scheduler").state == "running", 60)
+    assert not psutil.pid_exists(hanging)
+
+
+@pytest.mark.long
 def test_a_killed_supervisor_is_told_of_and_two_ups_at_once_repair_it_once(running: Path) -> None:
     unwatched = [record for name in COMPONENTS if (record := processes.recorded(name))]
     killed = processes.recorded(SUPERVISOR)

@@ -1,10 +1,12 @@
 """What the supervisor says and does where no Airflow runs. What it does to one that runs: tests/chaos/test_kills.py."""
 
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -12,7 +14,7 @@ import pytest
 
 from cli import airflow_env, processes, supervisor
 from cli.processes import Record
-from cli.supervisor import SUPERVISOR, ComponentState
+from cli.supervisor import SILENT_AT_MOST, SUPERVISOR, ComponentState, Watched
 from warehouse.errors import ClarityError
 
 
@@ -72,6 +74,23 @@ def test_a_zombie_counts_as_gone(home: Path) -> None:
     _wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, 10)
     assert processes.birth(child.pid) is None
     child.wait()
+
+
+def test_who_hangs_is_killed_and_who_gives_heartbeats_is_not(home: Path) -> None:
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    watched = Watched("scheduler", [], process)
+    first, moment = datetime(2026, 3, 10, tzinfo=UTC), timedelta(seconds=5)
+    try:
+        # with the row of somebody who has gone; the clock is set back once
+        for beat in (first, first + moment, first - moment):
+            for _ in range(SILENT_AT_MOST):
+                watched.listen([first, beat])
+        assert process.poll() is None
+        watched.listen([first, first - moment])
+        assert process.wait(10) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_port_that_somebody_else_took_is_replaced_and_remembered(home: Path) -> None:
