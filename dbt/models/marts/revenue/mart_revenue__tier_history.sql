@@ -4,25 +4,41 @@
     indexes=[{"columns": ["tenant_id", "day", "entity_type", "tier"], "unique": true}],
 ) }}
 
-with changes as (
+-- Whoever asks for the scores of a day that has passed gets them published after those of later days. Nobody leaves a
+-- tier before they came into it: what was published later counts on no earlier day.
+with movements as (
     select
         tenant_id,
         entity_type,
-        moved_on as day,
+        tier_before,
+        tier_now,
+        max(moved_on) over (
+            partition by tenant_id, entity_type, entity_id
+            order by moved_at, moved_on
+            rows between unbounded preceding and current row
+        ) as day
+    from {{ ref("mart_revenue__tier_movements") }}
+),
+
+changes as (
+    select
+        tenant_id,
+        entity_type,
+        day,
         tier_now as tier,
         1 as came,
         0 as went
-    from {{ ref("mart_revenue__tier_movements") }}
+    from movements
     where tier_now is not null
     union all
     select
         tenant_id,
         entity_type,
-        moved_on as day,
+        day,
         tier_before as tier,
         0 as came,
         1 as went
-    from {{ ref("mart_revenue__tier_movements") }}
+    from movements
     where tier_before is not null
 ),
 
