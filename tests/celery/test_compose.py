@@ -149,7 +149,6 @@ def engine() -> Iterator[Engine]:
             shutil.rmtree(engine.folder)
 
 
-@pytest.mark.timeout(900)
 def test_what_compose_starts_migrates_becomes_healthy_and_scores_the_demo(engine: Engine) -> None:
     engine.run("migrate")
     for name in SERVICES:

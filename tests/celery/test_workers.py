@@ -5,15 +5,11 @@ from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from itertools import pairwise
 
-import pytest
-
 from steps import pipeline
 from tests.celery.conftest import Attempt, House
 from tests.chaos.test_kills import wait_until
 from tests.end_to_end.conftest import TODAY
 from tests.end_to_end.content import content
-
-pytestmark = pytest.mark.timeout(600)
 
 
 def test_workers_end_with_what_the_local_executor_ends_with(on_workers: House) -> None:

@@ -51,7 +51,7 @@ def index() -> Iterator[BusyIndex]:
         yield busy
 
 
-@pytest.mark.timeout(60 + 60 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_syncs_of_delivrai_that_were_killed_and_resumed_end_with_what_one_undisturbed_ends_with(
     platform: Path, index: BusyIndex
 ) -> None:

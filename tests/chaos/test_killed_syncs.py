@@ -225,24 +225,24 @@ def readers(org: Busy, number: int) -> Iterator[list[Reader]]:
             tenants.delete(reader.id, actor=ACTOR)
 
 
-@pytest.mark.timeout(60 + 60 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_syncs_that_were_killed_and_resumed_end_with_what_one_undisturbed_sync_ends_with(
     platform: Path, org: BusyOrg
 ) -> None:
     killed_and_resumed(org, KILLS)
 
 
-@pytest.mark.timeout(60 + 60 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_so_do_syncs_of_customer_io(platform: Path, workspace: BusyWorkspace) -> None:
     killed_and_resumed(workspace, OF_EACH)
 
 
-@pytest.mark.timeout(60 + 60 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_so_do_syncs_of_fathom(platform: Path, studio: BusyStudio) -> None:
     killed_and_resumed(studio, OF_EACH)
 
 
-@pytest.mark.timeout(60 + 60 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_so_do_syncs_of_microsoft_365(platform: Path, directory: BusyDirectory) -> None:
     killed_and_resumed(directory, OF_EACH)
 

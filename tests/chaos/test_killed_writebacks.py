@@ -72,7 +72,7 @@ def company(platform: Path, org: WrittenOrg) -> Iterator[Tenant]:
     tenants.delete(made.id, actor=ACTOR)
 
 
-@pytest.mark.timeout(120 + 60 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_writebacks_that_were_killed_and_said_again_write_each_record_once(company: Tenant, org: WrittenOrg) -> None:
     print(f"\nchaos: {KILLS} kills of writebacks, CHAOS_SEED={SEED}")
     dice, kills, seconds, night = random.Random(SEED), 0, 3.0, 0

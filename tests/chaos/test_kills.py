@@ -161,7 +161,7 @@ def test_backfilled_nights_are_scored_as_of_their_days_and_published_to_nobody(r
     assert content(tenant) == before
 
 
-@pytest.mark.timeout(60 + 360 * KILLS)
+@pytest.mark.timeout(900 + 360 * KILLS)
 def test_a_run_that_lost_a_process_ends_as_if_nothing_had_happened(running: Path, airflow: Airflow) -> None:
     print(f"\nchaos: {KILLS} kills, CHAOS_SEED={SEED}")
     dice = random.Random(SEED)

@@ -280,7 +280,7 @@ def three(platform: Path, tmp_path: Path) -> Iterator[dict[str, World]]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180 + 20 * DAYS // DAYS_PER_RUN)
+@pytest.mark.timeout(900 + 20 * DAYS // DAYS_PER_RUN)
 def test_what_grew_day_by_day_is_what_a_rebuild_from_raw_makes(three: dict[str, World]) -> None:
     for day in range(1, DAYS + 1):
         for name, one in three.items():

@@ -219,7 +219,6 @@ def rows_of_both_databases(platform: Platform) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(400)
 def test_no_secret_is_found_anywhere_after_a_full_run(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
