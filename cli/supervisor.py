@@ -59,9 +59,9 @@ LOG_LIMIT = 20_000_000
 SECONDS_BETWEEN_LOOKS = 3.0
 SECONDS_FOR_A_PARSE = 10.0
 LISTENS_EVERY = 10.0  # seconds
-SILENT_AT_MOST = 9  # looks in a row without a heartbeat
+SILENT_AT_MOST = 9  # looks in a row without a sign of life
 
-# whose heartbeats Airflow keeps, and under which name
+# whose heartbeats Airflow keeps, and under which name; the API server is asked
 BEATS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
 State = Literal["running", "starting", "failing", "stopped"]
@@ -323,7 +323,6 @@ class Watched:
     failures: int = 0
     started_at: float = 0.0
     start_at: float = field(default_factory=time.monotonic)
-    beats: Beats | None = None
     silences: int = 0
 
     def start(self) -> None:
@@ -354,14 +353,14 @@ class Watched:
             _say(f"{self.name} ended with {code}; starting it again in {pause:.1f} s")
             processes.died(self.name, self.restarts)
 
-    def listen(self, beats: Beats | None) -> None:
-        """Kill it if it hangs; `tend` starts it again. Looks are counted, not seconds: a clock may jump, and while the
-        database is away nobody can give a heartbeat and nobody looks."""
-        self.silences = self.silences + 1 if beats == self.beats else 0
-        self.beats = beats
-        if self.process and self.silences >= SILENT_AT_MOST:
+    def listen(self, has_spoken: bool) -> None:
+        """Kill it if it hangs; `tend` starts it again. Looks are counted, not seconds: while the database is away
+        nobody can give a heartbeat, and nobody looks. A busy machine takes its time to start Airflow."""
+        self.silences = 0 if has_spoken else self.silences + 1
+        is_starting = time.monotonic() - self.started_at < UP_WITHIN
+        if self.process and self.silences >= SILENT_AT_MOST and not is_starting:
             silence = self.silences * LISTENS_EVERY
-            _say(f"{self.name} hangs: it runs, but has given no heartbeat for {silence:.0f} s; killing it")
+            _say(f"{self.name} hangs: it runs, but has given no sign of life for {silence:.0f} s; killing it")
             self.process.kill()
 
     def has_ended(self) -> bool:
@@ -393,6 +392,7 @@ class Supervisor:
         self.look_at_tenants_at = 0.0
         self.looks_in_vain = 0
         self.listen_at = 0.0
+        self.beats: dict[str, Beats] = {}
 
     def run(self) -> None:
         predecessor = processes.recorded(SUPERVISOR)
@@ -439,8 +439,9 @@ class Supervisor:
             _say(f"who gives a heartbeat can't be known: {error}")
             return
         for component in self.components:
-            if job := BEATS.get(component.name):
-                component.listen(beats.get(job))
+            job = BEATS.get(component.name)
+            component.listen(beats.get(job) != self.beats.get(job) if job else _health() is not None)
+        self.beats = beats
 
     def tend_vendors(self) -> None:
         """The demo's vendors run where there is a demo; those of another day give way."""

@@ -324,6 +324,18 @@ def test_a_killed_postgresql_is_started_again(running: Path) -> None:
 
 
 @pytest.mark.long
+def test_who_hangs_is_killed_and_started_again(running: Path) -> None:
+    hanging = [record for name in ("scheduler", "api-server") if (record := processes.recorded(name))]
+    assert len(hanging) == 2
+    for record in hanging:
+        kill_recorded(record, signal.SIGSTOP)
+    wait_until(lambda: not any(record.is_alive for record in hanging), 300)
+    said = supervisor.log_file(SUPERVISOR).read_text()
+    assert all(f"{record.name} hangs" in said for record in hanging)
+    wait_until(lambda: all(state_of(record.name).state == "running" for record in hanging), 120)
+
+
+@pytest.mark.long
 def test_a_killed_scheduler_takes_its_workers_along_and_is_started_again(running: Path) -> None:
     wait_until(lambda: len(scheduler_and_workers()) > 1, 60)
     family, killed = scheduler_and_workers(), processes.recorded("scheduler")
@@ -332,17 +344,6 @@ def test_a_killed_scheduler_takes_its_workers_along_and_is_started_again(running
     wait_until(lambda: pid("scheduler") not in (None, killed.pid), 20)
     assert not [process for process in family if lives(process)]
     assert "restarted" in state_of("scheduler").detail
-
-
-@pytest.mark.long
-def test_a_scheduler_that_hangs_is_killed_and_started_again(running: Path) -> None:
-    hanging = pid("scheduler")
-    assert hanging is not None
-    os.kill(hanging, signal.SIGSTOP)
-    wait_until(lambda: pid("scheduler") not in (None, hanging), 180)
-    assert "scheduler hangs" in supervisor.log_file(SUPERVISOR).read_text()
-    wait_until(lambda: state_of("scheduler").state == "running", 60)
-    assert not psutil.pid_exists(hanging)
 
 
 @pytest.mark.long
@@ -406,10 +407,10 @@ def pid(name: str) -> int | None:
     return record.pid if record else None
 
 
-def kill_recorded(record: Record) -> None:
+def kill_recorded(record: Record, by: signal.Signals = signal.SIGKILL) -> None:
     assert record.pid is not None
     assert record.is_alive
-    os.kill(record.pid, signal.SIGKILL)
+    os.kill(record.pid, by)
 
 
 def everybody() -> list[psutil.Process]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from cli import airflow_env, processes, supervisor
 from cli.processes import Record
-from cli.supervisor import SILENT_AT_MOST, SUPERVISOR, ComponentState, Watched
+from cli.supervisor import SILENT_AT_MOST, SUPERVISOR, UP_WITHIN, ComponentState, Supervisor, Watched
 from warehouse.errors import ClarityError
 
 
@@ -76,21 +77,41 @@ def test_a_zombie_counts_as_gone(home: Path) -> None:
     child.wait()
 
 
-def test_who_hangs_is_killed_and_who_gives_heartbeats_is_not(home: Path) -> None:
+def test_who_hangs_is_killed_and_who_speaks_now_and_then_or_has_just_started_is_not(home: Path) -> None:
     process = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    watched = Watched("scheduler", [], process)
-    first, moment = datetime(2026, 3, 10, tzinfo=UTC), timedelta(seconds=5)
+    watched = Watched("scheduler", [], process, started_at=time.monotonic())
     try:
-        # with the row of somebody who has gone; the clock is set back once
-        for beat in (first, first + moment, first - moment):
-            for _ in range(SILENT_AT_MOST):
-                watched.listen([first, beat])
+        for _ in range(2 * SILENT_AT_MOST):
+            watched.listen(has_spoken=False)
+        watched.started_at -= UP_WITHIN
+        for _ in range(2):
+            watched.listen(has_spoken=True)
+            for _ in range(SILENT_AT_MOST - 1):
+                watched.listen(has_spoken=False)
         assert process.poll() is None
-        watched.listen([first, first - moment])
+        watched.listen(has_spoken=False)
         assert process.wait(10) == -signal.SIGKILL
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_heartbeat_is_one_that_was_not_there_before_whatever_the_clock_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, first = datetime(2026, 3, 9, tzinfo=UTC), datetime(2026, 3, 10, tzinfo=UTC)
+    earlier = first - timedelta(seconds=5)
+    beats = iter([[gone, first], [gone, first], [gone, earlier], [gone, earlier]])
+    monkeypatch.setattr(supervisor, "_airflow_database", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(supervisor, "_heartbeats", lambda _airflow: {"SchedulerJob": next(beats)})
+    watching, silences = Supervisor(), []
+    for _ in range(4):
+        watching.listen_at = 0.0
+        watching.listen()
+        silences.append({component.name: component.silences for component in watching.components})
+    assert [look["scheduler"] for look in silences] == [0, 1, 0, 1]
+    # the two have no row, and at the API server's address nobody answers
+    assert silences[-1] == {"api-server": 4, "scheduler": 1, "dag-processor": 4, "triggerer": 4}
 
 
 def test_a_port_that_somebody_else_took_is_replaced_and_remembered(home: Path) -> None:
