@@ -438,9 +438,10 @@ class Supervisor:
         except (psycopg.Error, ClarityError) as error:
             _say(f"who gives a heartbeat can't be known: {error}")
             return
+        speaking = {name: beats.get(job) != self.beats.get(job) for name, job in BEATS.items()}
+        speaking["api-server"] = _health() is not None
         for component in self.components:
-            job = BEATS.get(component.name)
-            component.listen(beats.get(job) != self.beats.get(job) if job else _health() is not None)
+            component.listen(speaking[component.name])
         self.beats = beats
 
     def tend_vendors(self) -> None:
